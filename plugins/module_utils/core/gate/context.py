@@ -1,0 +1,24 @@
+# Copyright (c) ds01.infra contributors
+# SPDX-License-Identifier: MIT
+"""What the host and the moment contribute to a judgement."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Context:
+    """``api_max``: (1, minor), the newest API version spoken, at most 1.51 and the daemon's own; at least 1.45, where Subpath exists.
+
+    ``created_at``: now, UTC, ISO 8601. ``new_claim_id``: a fresh claim id, used if this request is a create with a GPU.
+    ``host_cpus``: CPUs of the host; a container cannot be given more. ``buildkit_allowed``: the runtime guard stands below BuildKit.
+    ``networks_per_user``: how many networks one person may have.
+    """
+
+    api_max: tuple[int, int]
+    created_at: str
+    new_claim_id: str
+    host_cpus: int
+    buildkit_allowed: bool = False
+    networks_per_user: int = 16

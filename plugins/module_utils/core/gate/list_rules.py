@@ -1,0 +1,111 @@
+# Copyright (c) ds01.infra contributors
+# SPDX-License-Identifier: MIT
+"""Lists, events and prunes: dockerd itself filters them by the owner's label, together with what the client asked for."""
+
+from __future__ import annotations
+
+from ..refusal import Refusal
+from .case import Case
+from .list_filters import BadFilters, check_keys, own_only
+from .rebuild import forward
+from .verdict import Forward, Stop
+
+_CONTAINERS = frozenset(
+    [
+        "ancestor",
+        "before",
+        "exited",
+        "expose",
+        "health",
+        "id",
+        "isolation",
+        "is-task",
+        "label",
+        "name",
+        "network",
+        "publish",
+        "since",
+        "status",
+        "volume",
+    ]
+)
+_VOLUMES = frozenset(["dangling", "driver", "label", "name"])
+_NETWORKS = frozenset(["dangling", "driver", "id", "label", "name", "scope", "type"])
+_EVENTS = frozenset(
+    [
+        "config",
+        "container",
+        "daemon",
+        "event",
+        "image",
+        "label",
+        "network",
+        "node",
+        "plugin",
+        "scope",
+        "secret",
+        "service",
+        "type",
+        "volume",
+    ]
+)
+_IMAGES = frozenset(["before", "dangling", "label", "reference", "since", "until"])
+_PRUNE = frozenset(["label", "label!", "until"])
+_PRUNE_VOLUMES = frozenset(["label", "label!", "all"])
+
+
+def _filters(case: Case, allowed: frozenset[str]) -> dict[str, list[str]]:
+    filters: dict[str, list[str]] = case.request.query.get("filters") or {}
+    try:
+        check_keys(filters, allowed)
+    except BadFilters as error:
+        raise Stop(400, str(error), "filters") from None
+    return filters
+
+
+def _own(case: Case, allowed: frozenset[str]) -> Forward:
+    return forward(case, params={**case.request.query, "filters": own_only(_filters(case, allowed), case.identity)})
+
+
+def list_containers(case: Case) -> Forward:
+    """The caller's containers. Sizes are for admins: dockerd walks every file for them."""
+    if case.request.query.get("size") and not case.identity.admin:
+        raise Refusal(
+            "docker ps --size is refused", "the daemon reads every file of every container for it", "Leave --size out.", rule="list-size"
+        )
+    return _own(case, _CONTAINERS)
+
+
+def prune_containers(case: Case) -> Forward:
+    """Stopped containers of the caller."""
+    return _own(case, _PRUNE)
+
+
+def events(case: Case) -> Forward:
+    """Events of the caller's containers; exec events of others would show their command lines."""
+    return _own(case, _EVENTS)
+
+
+def list_volumes(case: Case) -> Forward:
+    """The caller's volumes."""
+    return _own(case, _VOLUMES)
+
+
+def prune_volumes(case: Case) -> Forward:
+    """Unused volumes of the caller; never those of the gate, which carry no owner's label."""
+    return _own(case, _PRUNE_VOLUMES)
+
+
+def list_networks(case: Case) -> Forward:
+    """Networks; the answer is filtered, because the predefined ones have no label and clients need them."""
+    return forward(case, params={"filters": _filters(case, _NETWORKS)})
+
+
+def prune_networks(case: Case) -> Forward:
+    """Unused networks of the caller."""
+    return _own(case, _PRUNE)
+
+
+def list_images(case: Case) -> Forward:
+    """All images: the store is shared."""
+    return forward(case, params={**case.request.query, "filters": _filters(case, _IMAGES)})

@@ -1,0 +1,103 @@
+# Copyright (c) ds01.infra contributors
+# SPDX-License-Identifier: MIT
+"""What a host has to offer: every device that can be given, what it may be called, and whom it fits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from .claim import ClaimedDevice
+from .devices import Gpu, Inventory, MigInstance
+from .gpu_request import GpuRequest
+from .limits import GpuLimits
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A device that exists on this host: a MIG instance, or a GPU with MIG off (``instance`` None)."""
+
+    gpu: Gpu
+    instance: MigInstance | None
+    device: ClaimedDevice
+
+    @property
+    def size(self) -> tuple[Fraction, int]:
+        """GPU-equivalents and MiB: smaller sorts first."""
+        return self.device.equivalents, self.device.memory_mib
+
+    @property
+    def names(self) -> frozenset[str]:
+        """What a person may call it: key, UUID, and for a whole GPU its index."""
+        if self.instance is None:
+            return frozenset((self.gpu.key, str(self.gpu.index)))
+        return frozenset((self.instance.key, self.instance.mig_uuid))
+
+
+def offers(inventory: Inventory) -> tuple[Offer, ...]:
+    """Every device of the host, also those in use or out of service, by GPU index and placement."""
+    found: list[Offer] = []
+    for gpu in sorted(inventory.gpus, key=lambda g: g.index):
+        if gpu.mig_enabled:
+            found.extend(Offer(gpu, i, _claimed_instance(gpu, i)) for i in sorted(gpu.instances, key=lambda i: (i.start, i.profile_id)))
+        else:
+            found.append(Offer(gpu, None, ClaimedDevice(gpu.key, gpu.uuid, gpu.minor, Fraction(1), gpu.memory_mib)))
+    return tuple(found)
+
+
+def fitting(inventory: Inventory, limits: GpuLimits, request: GpuRequest) -> list[Offer]:
+    """The offers that satisfy the request and that policy lets the person have, in use or not."""
+    return [o for o in offers(inventory) if permits(limits, o) and satisfies(o, request)]
+
+
+def permits(limits: GpuLimits, offer: Offer) -> bool:
+    """True when policy lets the person have that device: its pool, its profile, or a full GPU."""
+    if offer.gpu.pool not in limits.pools:
+        return False
+    if offer.instance is None:
+        return limits.full_gpu
+    return limits.profiles is None or any(is_profile(p, offer.instance.profile) for p in limits.profiles)
+
+
+def satisfies(offer: Offer, request: GpuRequest) -> bool:
+    """True when the device is what the request asks for."""
+    if request.uuids:
+        return bool(offer.names & set(request.uuids))
+    if request.full and offer.instance is not None:
+        return False
+    if request.profile is not None and (offer.instance is None or not is_profile(request.profile, offer.instance.profile)):
+        return False
+    return request.memory_mib is None or offer.device.memory_mib >= request.memory_mib
+
+
+def is_profile(asked: str, profile: str) -> bool:
+    """``1g.10gb`` is itself only; ``1g`` is every profile of one compute slice. Case does not matter."""
+    asked, profile = asked.lower(), profile.lower()
+    return asked == profile or ("." not in asked and profile.split(".", 1)[0] == asked)
+
+
+def device_count(request: GpuRequest) -> int:
+    """How many devices the request is for; ``--gpus all`` is one."""
+    if request.everything:
+        return 1
+    return max(request.count, len(request.uuids))
+
+
+def least(offered: Sequence[Offer], count: int) -> Fraction:
+    """The fewest GPU-equivalents that ``count`` of them can be."""
+    return sum(sorted(o.device.equivalents for o in offered)[:count], Fraction(0))
+
+
+def _claimed_instance(gpu: Gpu, instance: MigInstance) -> ClaimedDevice:
+    return ClaimedDevice(
+        instance.key,
+        gpu.uuid,
+        gpu.minor,
+        gpu.equivalents(instance),
+        instance.memory_mib,
+        instance.profile,
+        instance.gi_id,
+        instance.ci_id,
+        instance.mig_uuid,
+    )
