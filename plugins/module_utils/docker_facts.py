@@ -1,0 +1,113 @@
+# Copyright (c) ds01.infra contributors
+# SPDX-License-Identifier: MIT
+"""Answers the gate's questions about the world: dockerd's objects over root's own socket, paths as the caller, mounts of bind roots."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+from urllib.parse import quote
+
+from .caller_paths import CallerPaths, Rights
+from .core.gate.facts import (
+    Answer,
+    Bind,
+    BindFact,
+    Container,
+    ContainerFact,
+    Exec,
+    ExecFact,
+    Image,
+    ImageFact,
+    Network,
+    NetworkCountFact,
+    NetworkFact,
+    Question,
+    Root,
+    RootFact,
+    RunningFact,
+    Volume,
+    VolumeFact,
+)
+from .core.gate.identity import OWNER_LABEL
+from .docker_upstream import DockerClient, label_filter, segment
+from .image_tags import ImageTags
+
+
+def root_of(path: str) -> Root | None:
+    """The real path of a bind root and the flags of its mount; None when there is no such directory."""
+    real = os.path.realpath(path)
+    try:
+        flags = os.statvfs(real).f_flag
+    except OSError:
+        return None
+    return Root(real, bool(flags & os.ST_NOSUID), bool(flags & getattr(os, "ST_NODEV", 4)))
+
+
+class DockerFacts:
+    """Looks facts up, anew each time: an inspect costs a tenth of a millisecond, and a name may mean another container a moment later."""
+
+    def __init__(self, docker: DockerClient, paths: CallerPaths, tags: ImageTags) -> None:
+        self._docker = docker
+        self._paths = paths
+        self._tags = tags
+
+    def answer(self, question: Question, rights: Rights) -> Answer:
+        """The answer to one question; ``rights`` are the caller's. Raises DaemonUnavailable or DaemonRefused."""
+        if isinstance(question, ContainerFact):
+            return self._container(question.ref)
+        if isinstance(question, ExecFact):
+            return self._exec(question.id)
+        if isinstance(question, VolumeFact):
+            return self._volume(question.name)
+        if isinstance(question, NetworkFact):
+            return self._network(question.ref)
+        if isinstance(question, ImageFact):
+            return self._image(question.ref)
+        if isinstance(question, BindFact):
+            return self._bind(question.path, rights)
+        if isinstance(question, RootFact):
+            return root_of(question.path)
+        if isinstance(question, RunningFact):
+            return len(self._docker.call("GET", f"/containers/json?{label_filter(f'{OWNER_LABEL}={question.user}')}"))
+        if isinstance(question, NetworkCountFact):
+            return len(self._docker.call("GET", f"/networks?{label_filter(f'{OWNER_LABEL}={question.user}')}"))
+        raise TypeError(f"no way to answer {type(question).__name__}")
+
+    def _container(self, ref: str) -> Container | None:
+        found = self._docker.find(f"/containers/{segment(ref)}/json") if ref else None
+        if found is None:
+            return None
+        networks = (found.get("NetworkSettings") or {}).get("Networks") or {}
+        labels = found["Config"].get("Labels") or {}
+        return Container(found["Id"], found["Name"].lstrip("/"), labels, bool(found["State"]["Running"]), tuple(networks))
+
+    def _exec(self, exec_id: str) -> Exec | None:
+        found = self._docker.find(f"/exec/{segment(exec_id)}/json") if exec_id else None
+        return None if found is None else Exec(found["ID"], found["ContainerID"])
+
+    def _volume(self, name: str) -> Volume | None:
+        found = self._docker.find(f"/volumes/{segment(name)}") if name else None
+        return None if found is None else Volume(found["Name"], found.get("Labels") or {})
+
+    def _network(self, ref: str) -> Network | None:
+        found = self._docker.find(f"/networks/{segment(ref)}") if ref else None
+        return None if found is None else Network(found["Id"], found["Name"], found.get("Labels") or {})
+
+    def _image(self, ref: str) -> Image | None:
+        found = self._docker.find(f"/images/{quote(ref, safe='/:@')}/json") if ref else None
+        if found is None:
+            return None
+        config: dict[str, Any] = found.get("Config") or {}
+        writer = self._tags.writer(ref)
+        return Image(
+            found["Id"],
+            writer.user if writer else None,
+            writer.admin if writer else False,
+            tuple(config.get("Labels") or ()),
+            tuple(config.get("Volumes") or ()),
+            tuple(found.get("RepoTags") or ()),
+        )
+
+    def _bind(self, path: str, rights: Rights) -> Bind:
+        return self._paths.resolve(rights, path)

@@ -1,0 +1,88 @@
+# Copyright (c) ds01.infra contributors
+# SPDX-License-Identifier: MIT
+"""Who last wrote an image reference: all people share one daemon's images, and a tag says nothing of whose image stands behind it.
+
+The one thing that the gate remembers across reboots; a reference that is not listed was pulled, or written by root. Written by rename.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+_DEFAULT_DOMAIN = "docker.io"
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Who wrote a reference, and whether they were an admin then."""
+
+    user: str
+    admin: bool
+
+
+def canonical(ref: str) -> str:
+    """The reference as dockerd compares it: with domain, ``library/`` and tag. A digest or an id stays as it is.
+
+    The rule of github.com/distribution/reference: the first component is a domain if it has a dot or a colon or is ``localhost``.
+    """
+    name, at, digest = ref.partition("@")
+    head, slash, rest = name.partition("/")
+    if not slash or not ("." in head or ":" in head or head == "localhost"):
+        head, rest = _DEFAULT_DOMAIN, name
+    if head in (_DEFAULT_DOMAIN, "index.docker.io"):
+        head = _DEFAULT_DOMAIN
+        if "/" not in rest:
+            rest = f"library/{rest}"
+    if not at and ":" not in rest.rsplit("/", 1)[-1]:
+        rest += ":latest"
+    return f"{head}/{rest}{at}{digest}"
+
+
+class ImageTags:
+    """The table, in memory and at ``path``. Safe for several threads; one process writes it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._writers = self._load()
+
+    def _load(self) -> dict[str, Writer]:
+        """Raises ValueError for a file that is not the table: who wrote what must not be forgotten silently."""
+        try:
+            document = json.loads(self._path.read_text(encoding="utf-8"))
+            return {ref: Writer(str(entry["user"]), bool(entry["admin"])) for ref, entry in document["writers"].items()}
+        except FileNotFoundError:
+            return {}
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{self._path}: not a table of image writers ({error}); restore it or remove it") from error
+
+    def writer(self, ref: str) -> Writer | None:
+        """Who wrote ``ref`` last through the gate, None for a pulled or unknown one."""
+        with self._lock:
+            return self._writers.get(canonical(ref))
+
+    def record(self, ref: str, writer: Writer | None) -> None:
+        """``ref`` was written by ``writer``; None: it came from a registry."""
+        key = canonical(ref)
+        with self._lock:
+            if self._writers.get(key) == writer:
+                return
+            changed = {name: known for name, known in self._writers.items() if name != key}
+            if writer is not None:
+                changed[key] = writer
+            self._save(changed)
+            self._writers = changed
+
+    def _save(self, writers: dict[str, Writer]) -> None:
+        self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        temporary = self._path.with_name(f".{self._path.name}.tmp")
+        document = {"writers": {ref: {"user": one.user, "admin": one.admin} for ref, one in sorted(writers.items())}}
+        with temporary.open("w", encoding="utf-8") as stream:
+            json.dump(document, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.rename(temporary, self._path)
