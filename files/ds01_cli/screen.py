@@ -1,0 +1,79 @@
+# Copyright (c) ds01.infra contributors
+# SPDX-License-Identifier: MIT
+"""Tables, bars and colour for a terminal; the same text without colour where the output is not one."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+_CODES = {"green": "32", "yellow": "33", "red": "31", "dim": "2", "bold": "1"}
+
+
+def colourful() -> bool:
+    """Whether to colour: standard output is a terminal and NO_COLOR (no-color.org) is not set."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def paint(text: str, colour: str) -> str:
+    """``text`` in ``colour`` where colour is wanted."""
+    return f"\x1b[{_CODES[colour]}m{text}\x1b[0m" if colourful() and text else text
+
+
+def printable(text: object) -> str:
+    """``text`` without control characters, so that a container's name cannot steer the reader's terminal."""
+    return "".join(character if character.isprintable() else "?" for character in str(text))
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]], colours: Sequence[str | None] = ()) -> str:
+    """Aligned columns, two blanks apart; ``colours`` gives one colour (or None) for each row."""
+    cells = [[printable(cell) for cell in row] for row in rows]
+    widths = [max(len(row[i]) for row in [list(header), *cells]) for i in range(len(header))]
+
+    def line(row: Sequence[str]) -> str:
+        return "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+    lines = [paint(line(header), "bold")]
+    for position, row in enumerate(cells):
+        colour = colours[position] if position < len(colours) else None
+        lines.append(paint(line(row), colour) if colour else line(row))
+    return "\n".join(lines)
+
+
+def bar(used: float, limit: float | None, width: int = 20) -> str:
+    """A bar of ``width`` characters for used of limit; empty without a limit."""
+    if not limit:
+        return ""
+    filled = min(width, round(width * used / limit))
+    return "[" + "#" * filled + "." * (width - filled) + "]"
+
+
+def size(value: int | None) -> str:
+    """Bytes for a person: 1536 → 1.5K; None → unlimited."""
+    if value is None:
+        return "unlimited"
+    amount = float(value)
+    for unit in ("", "K", "M", "G", "T"):
+        if amount < 1024 or unit == "T":
+            return f"{amount:.0f}{unit}" if amount >= 100 or amount == int(amount) else f"{amount:.1f}{unit}"
+        amount /= 1024
+    return str(value)
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds for a person: 5400 → 1h 30m; None → never."""
+    if seconds is None:
+        return "never"
+    left = int(seconds)
+    parts = []
+    for unit, length in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+        if left >= length:
+            parts.append(f"{left // length}{unit}")
+            left %= length
+    return " ".join(parts[:2]) or "0s"
+
+
+def amount(value: float | None) -> str:
+    """A number without needless digits; None → unlimited."""
+    return "unlimited" if value is None else f"{value:g}"

@@ -1,0 +1,317 @@
+# Copyright (c) ds01.infra contributors
+# SPDX-License-Identifier: MIT
+"""Keeps GPU claims true to what containers do: grants at a start, undoes a start that failed, holds or ends claims when containers end.
+
+Theory of operation. A claim is granted before the start is forwarded and carries the moment of that grant. An event of an end that
+is older than the grant belongs to an earlier run and changes nothing. Between grant and answer a start is *in flight*: reconciling
+leaves it alone, and an end seen meanwhile is looked at when the answer is there (a short container ends before its start is
+answered). ``_turn`` keeps a grant from falling between the look at a container and the release. What a killed gate leaves behind (a
+grant whose start never reached dockerd) is found by reconciling, because then nothing is in flight and the container does not run.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from ds01.allocator import AllocationError, Allocator
+from ds01.core.claim import Claim
+from ds01.core.claim_reconcile import START_GRACE_S, ContainerState, ReconcilePlan
+from ds01.core.gate.verdict import GrantClaim
+from ds01.core.gpu_request import GpuRequest
+from ds01.core.limits import Limits
+from ds01.core.refusal import Refusal
+from ds01.docker_upstream import DaemonRefused, DaemonUnavailable, DockerClient, label_filter, segment
+from ds01_gate.audit import Audit, RefusalRate
+from ds01_gate.maintenance import MaintenanceGuard
+from ds01_gate.recorder import Recorder
+from ds01_gate.turn_keeper import TurnKeeper
+
+CLAIM_LABEL = "ds01.claim"
+UNRESOLVABLE = "unresolvable CDI devices"
+# dockerd restores containers at its start before its CDI driver is there, and then says this instead.
+_AUTOMATIC_START_FAILED = (UNRESOLVABLE, 'could not select device driver "cdi"')
+_OWN_GRACE_S = 2.0
+_NEVER = "0001-01-01"
+
+
+@dataclass
+class Grant:
+    """A claim made or renewed for one start. ``fresh``: this start made it, so that it goes when the start fails."""
+
+    claim: Claim
+    fresh: bool
+
+
+class ClaimKeeper:
+    """One for the process. Safe for several threads."""
+
+    def __init__(
+        self,
+        allocator: Allocator,
+        docker: DockerClient,
+        audit: Audit,
+        recorder: Recorder,
+        maintenance: MaintenanceGuard,
+        turns: TurnKeeper,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.allocator = allocator
+        self._docker = docker
+        self._audit = audit
+        self._recorder = recorder
+        self._maintenance = maintenance
+        self._turns = turns
+        self._rate = RefusalRate()
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._turn = threading.RLock()
+        self._in_flight: dict[str, int] = {}
+        self._ended_in_flight: dict[str, tuple[str, float]] = {}
+
+    @contextmanager
+    def starting(self, container_id: str) -> Iterator[None]:
+        """While the block runs, a start of that container is in flight."""
+        with self._lock:
+            self._in_flight[container_id] = self._in_flight.get(container_id, 0) + 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._in_flight[container_id] -= 1
+                seen = None
+                if not self._in_flight[container_id]:
+                    del self._in_flight[container_id]
+                    seen = self._ended_in_flight.pop(container_id, None)
+            if seen is not None:
+                self.ended(container_id, *seen)
+
+    def grant(self, wanted: GrantClaim, limits: Limits, observed: Limits | None = None) -> Grant:
+        """The claim for a start; call it inside ``starting``. Raises Refusal and AllocationError.
+
+        ``observed``: limits without quotas; given, a refusal under ``limits`` is logged and these count.
+        """
+        request = GpuRequest.parse(wanted.request)
+        asked_at = self._clock()
+        arguments = (wanted.uid, request, wanted.container_id, wanted.container_name)
+        try:
+            claim = self._grant_after_sweep(wanted.claim_id, limits, *arguments)
+        except Refusal as refusal:
+            if observed is None:
+                self._refused(wanted, refusal)
+                raise
+            self._audit.note(
+                "would_refuse", uid=wanted.uid, user=wanted.user, object=wanted.container_id, rule=refusal.rule, why=refusal.why
+            )
+            try:
+                claim = self._grant_after_sweep(wanted.claim_id, observed, *arguments)
+            except Refusal as stands:
+                self._refused(wanted, stands)
+                raise
+        fresh = claim.granted_at >= asked_at
+        self._recorder.claim("claim.granted", claim, request=claim.request, fresh=fresh)
+        self._audit.note(
+            "granted", claim=claim.id, uid=claim.uid, object=claim.container_id, devices=[d.key for d in claim.devices], fresh=fresh
+        )
+        return Grant(claim, fresh)
+
+    def _refused(self, wanted: GrantClaim, refusal: Refusal) -> None:
+        left_out = self._rate.take(wanted.uid)
+        if left_out is None:
+            return
+        self._recorder.record(
+            "claim.refused",
+            user=wanted.user,
+            uid=wanted.uid,
+            container=wanted.container_name,
+            container_id=wanted.container_id,
+            details={"request": wanted.request, "rule": refusal.rule, "why": refusal.why, **({"left_out": left_out} if left_out else {})},
+        )
+
+    def _grant_after_sweep(
+        self, claim_id: str, limits: Limits, uid: int, request: GpuRequest, container_id: str, container_name: str
+    ) -> Claim:
+        """Grant; before a refusal stands, claims whose container has ended in this moment, its event still under way, are let go."""
+        try:
+            with self._turn:
+                return self.allocator.grant(claim_id, limits, uid, request, container_id, container_name)
+        except Refusal:
+            for claim in self.allocator.claims():
+                if claim.held_until is None and claim.id != claim_id:
+                    self.ended(claim.container_id, claim.id, self._clock())
+            with self._turn:
+                return self.allocator.grant(claim_id, limits, uid, request, container_id, container_name)
+
+    def undo(self, grant: Grant) -> None:
+        """The start failed: what this start made goes at once, what it renewed is held as policy says.
+
+        A container that runs after all keeps it.
+        """
+        with self._turn:
+            state = self._state(grant.claim.container_id)
+            if state is not None and _alive(state):
+                return
+            hold = 0 if grant.fresh or state is None else grant.claim.hold
+            self.allocator.release(grant.claim.id, hold)
+        self._ended_event(grant.claim, hold, "the start failed")
+        self._audit.note("undone", claim=grant.claim.id, uid=grant.claim.uid, object=grant.claim.container_id)
+
+    def drop(self, claim_id: str) -> None:
+        """The container is removed: the claim ends now."""
+        ended = self.allocator.drop(claim_id)
+        if ended is not None:
+            self._ended_event(ended, 0, "the container was removed")
+            self._audit.note("released", claim=claim_id, uid=ended.uid, object=ended.container_id)
+
+    def ended(self, container_id: str, claim_id: str, at: float) -> None:
+        """A container with a claim ended at ``at`` (seconds since the epoch): its claim is held or ends, unless it runs again or is
+        about to."""
+        with self._turn:
+            claim = next((one for one in self.allocator.claims() if one.id == claim_id), None)
+            if claim is None or claim.held_until is not None or claim.renewed_at > at:
+                return
+            with self._lock:
+                if container_id in self._in_flight:
+                    self._ended_in_flight[container_id] = claim_id, at
+                    return
+            state = self._state(container_id)
+            if state is not None and _alive(state):
+                return
+            hold = 0 if state is None else claim.hold
+            self.allocator.release(claim_id, hold)
+        self._ended_event(claim, hold, "the container ended")
+        self._audit.note("ended", claim=claim_id, uid=claim.uid, object=container_id, hold_s=claim.hold)
+
+    def expire(self) -> float | None:
+        """End the claims and offers whose hold is over; seconds until the next one is, None when none is held."""
+        self._turns.refresh()
+        for claim in self.allocator.expire():
+            self._ended_event(claim, 0, "its hold is over")
+            self._audit.note("hold_over", claim=claim.id, uid=claim.uid, object=claim.container_id)
+        held = [claim.held_until for claim in self.allocator.claims() if claim.held_until is not None]
+        offered = self._turns.next_due()
+        due = [*held, offered] if offered is not None else held
+        return max(0.0, min(due) - self._clock()) if due else None
+
+    def reconcile(self, *, first: bool) -> ReconcilePlan:
+        """Bring the claims in line with all containers. ``first``: a gate before this one may have a start under way at dockerd."""
+        with self._lock:
+            flying = set(self._in_flight)
+        listed_at = self._clock()
+        containers = self._docker.call("GET", f"/containers/json?all=1&{label_filter(CLAIM_LABEL)}")
+        with self._lock:
+            flying |= set(self._in_flight)
+        states = [
+            ContainerState(
+                one["Id"], one["State"] in ("running", "paused", "restarting") or one["Id"] in flying, one["Labels"].get(CLAIM_LABEL)
+            )
+            for one in containers
+        ]
+        states += [ContainerState(one, True) for one in flying - {state.id for state in states}]
+        ended = {state.id: self._finished_at(state.id) for state in states if not state.alive and self._holds_unheld(state.id)}
+        states = [ContainerState(s.id, s.alive, s.claim_id, ended.get(s.id)) for s in states]
+        before = {claim.id: claim for claim in self.allocator.claims()}
+        plan = self.allocator.reconcile(states, listed_at if first else listed_at + START_GRACE_S - _OWN_GRACE_S)
+        for claim in (before[one] for one in plan.drop if one in before):
+            self._ended_event(claim, 0, "its container does not run")
+        for claim_id, until in (plan.hold or {}).items():
+            if claim_id in before:
+                self._recorder.claim("claim.held", before[claim_id], until=until)
+        if plan.drop or plan.hold or plan.resume or plan.close:
+            self._audit.note(
+                "reconciled",
+                dropped=list(plan.drop),
+                held=list(plan.hold or {}),
+                resumed=list(plan.resume),
+                closed=[c for _, c in plan.close],
+            )
+        if plan.unclaimed:
+            self._audit.note("running_without_claim", containers=list(plan.unclaimed))
+        return plan
+
+    def _ended_event(self, claim: Claim, hold: int, why: str) -> None:
+        if hold > 0:
+            self._recorder.claim("claim.held", claim, until=self._clock() + hold)
+        else:
+            self._recorder.claim("claim.released", claim, why=why)
+
+    def _holds_unheld(self, container_id: str) -> bool:
+        return any(claim.container_id == container_id and claim.held_until is None for claim in self.allocator.claims())
+
+    def _state(self, container_id: str) -> dict[str, Any] | None:
+        found = self._docker.find(f"/containers/{segment(container_id)}/json")
+        return None if found is None else dict(found["State"])
+
+    def _finished_at(self, container_id: str) -> float | None:
+        state = self._state(container_id)
+        return None if state is None else moment(str(state.get("FinishedAt", _NEVER)))
+
+    def restart_failed(self, limits_of: Callable[[int], Limits]) -> None:
+        """Start again what dockerd could not start by itself because its claim was gone: after a reboot, or a restart behind the
+        gate's back."""
+        for one in self._docker.call("GET", f"/containers/json?all=1&{label_filter(CLAIM_LABEL)}"):
+            if one["State"] not in ("exited", "created"):
+                continue
+            found = self._docker.find(f"/containers/{one['Id']}/json")
+            if found is None or not any(words in found["State"].get("Error", "") for words in _AUTOMATIC_START_FAILED):
+                continue
+            if (found["HostConfig"].get("RestartPolicy") or {}).get("Name", "") not in ("always", "unless-stopped", "on-failure"):
+                continue
+            self._start_again(found, limits_of)
+
+    def _start_again(self, found: dict[str, Any], limits_of: Callable[[int], Limits]) -> None:
+        labels = found["Config"]["Labels"]
+        container_id, name = found["Id"], found["Name"].lstrip("/")
+        try:
+            self._maintenance.check()
+            uid = int(labels["ds01.uid"])
+            wanted = GrantClaim(labels[CLAIM_LABEL], uid, labels["ds01.user"], container_id, name, labels["ds01.gpu.request"])
+            with self.starting(container_id):
+                grant = self.grant(wanted, limits_of(uid))
+                try:
+                    self.start_with_retries(lambda: self._docker.call("POST", f"/containers/{container_id}/start"))
+                except (DaemonRefused, DaemonUnavailable):
+                    self.undo(grant)
+                    raise
+        except (Refusal, AllocationError, DaemonRefused, DaemonUnavailable, KeyError, ValueError) as error:
+            self._audit.note("restart_refused", object=container_id, container=name, why=str(error))
+            return
+        self._recorder.claim("claim.restarted", grant.claim)
+        self._audit.note("restarted", object=container_id, container=name, uid=uid)
+
+    @staticmethod
+    def start_with_retries(start: Callable[[], Any]) -> Any:
+        """Call ``start`` until dockerd has noticed the claim's new file: it watches the directory, which takes it a moment."""
+        for pause in cdi_pauses():
+            try:
+                return start()
+            except DaemonRefused as error:
+                if UNRESOLVABLE not in error.message:
+                    raise
+                threading.Event().wait(pause)
+        return start()
+
+
+def cdi_pauses() -> Iterator[float]:
+    """Seconds to wait before each further try at a start whose CDI device dockerd does not know yet; 3 s together."""
+    yield from (0.02, 0.05, 0.1, 0.2, 0.4, 0.7, 1.5)
+
+
+def _alive(state: dict[str, Any]) -> bool:
+    return bool(state.get("Running") or state.get("Restarting") or state.get("Paused"))
+
+
+def moment(text: str) -> float | None:
+    """Seconds since the epoch of dockerd's RFC 3339 time with nanoseconds; None for its zero time."""
+    if text.startswith(_NEVER):
+        return None
+    whole, _, fraction = text.rstrip("Z").partition(".")
+    try:
+        return datetime.fromisoformat(f"{whole}+00:00").timestamp() + (float(f"0.{fraction}") if fraction.isdigit() else 0.0)
+    except ValueError:
+        return None

@@ -1,0 +1,205 @@
+# Copyright (c) ds01.infra contributors
+# SPDX-License-Identifier: MIT
+"""Sends a rebuilt request to dockerd and its answer to the client.
+
+Theory of operation. A client connection has one upstream connection for its plain requests. A body that is a stream is copied by a
+second thread, because dockerd answers while it still reads (load, build). An answer that may last (``endless``) and a hijacked
+connection leave this process: ds01-splice carries them, so that they outlive it; such requests get an upstream connection of their
+own that ends with the answer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from http import HTTPStatus
+
+from ds01.core.gate.chunked import LAST_CHUNK, encode_chunk
+from ds01.core.gate.context import Context
+from ds01.core.gate.identity import Identity
+from ds01.core.gate.request_head import RequestHead, serialise
+from ds01.core.gate.response_rules import cap_api_header, needs_body, rewrite
+from ds01.core.gate.verdict import Answer, Forward, GrantClaim
+from ds01.docker_upstream import DaemonUnavailable, Link, Response
+from ds01_gate.claim_keeper import UNRESOLVABLE, cdi_pauses
+from ds01_gate.client_stream import BodyRefused, ClientGone, ClientStream
+from ds01_gate.effects import Outcome
+from ds01_gate.streams import Mode, Streams
+
+_HOP_BY_HOP = frozenset(
+    {"connection", "keep-alive", "transfer-encoding", "content-length", "upgrade", "trailer", "te", "proxy-authenticate"}
+)
+
+
+class Forwarder:
+    """The upstream side of one client connection."""
+
+    def __init__(self, docker: str, client: ClientStream, streams: Streams) -> None:
+        self._docker = docker
+        self._client = client
+        self._streams = streams
+        self._link: Link | None = None
+
+    def close(self) -> None:
+        """Close the upstream connection."""
+        if self._link is not None:
+            self._link.close()
+            self._link = None
+
+    def forward(
+        self, head: RequestHead, verdict: Forward, identity: Identity, context: Context, outcome: Outcome, begin: Callable[[], None]
+    ) -> bool:
+        """Send, answer; True when the client's connection can be used again.
+
+        ``begin`` is called before the first byte of dockerd's answer goes to the client. Raises DaemonUnavailable and ClientGone.
+        """
+        try:
+            response, said = self._respond(head, verdict)
+            outcome.status = response.status
+            link = self._link
+            if link is None:
+                raise DaemonUnavailable("the connection to dockerd is gone")
+            if response.status == 200 and needs_body(verdict.response):
+                said = rewrite(verdict.response, b"".join(link.body(response)), identity, context)
+            begin()
+            return self._answer(head, verdict, context, response, said, link)
+        except BaseException:
+            self.close()
+            raise
+
+    def _respond(self, head: RequestHead, verdict: Forward) -> tuple[Response, bytes | None]:
+        """The head of dockerd's answer, and its body where that had to be read.
+
+        A start whose CDI device dockerd has not noticed yet is tried again.
+        """
+        pauses = cdi_pauses() if any(isinstance(effect, GrantClaim) for effect in verdict.before) else iter(())
+        while True:
+            link = self._send(head, verdict)
+            self._client.wait_for(link.socket, uploading=verdict.stream and head.has_body)
+            response = link.response(verdict.method)
+            if response.status < 400 or (pause := next(pauses, None)) is None:
+                return response, None
+            text = b"".join(link.body(response))
+            if UNRESOLVABLE.encode() not in text:
+                return response, text
+            if not response.keep:
+                self.close()
+            threading.Event().wait(pause)
+
+    def _send(self, head: RequestHead, verdict: Forward) -> Link:
+        lasting = verdict.endless or verdict.hijack
+        if lasting:
+            self.close()
+        fresh = self._link is None
+        link = self._link = self._link or Link(self._docker)
+        headers = list(verdict.headers)
+        if verdict.endless and not verdict.hijack:
+            headers.append(("Connection", "close"))
+        stream = verdict.stream and head.has_body
+        length = None if stream else (len(verdict.body) if verdict.body is not None else 0)
+        if verdict.body is None and verdict.method in ("GET", "HEAD") and not stream:
+            length = None
+        raw = serialise(verdict.method, verdict.target, headers, length=length, chunked=stream, upgrade=verdict.upgrade)
+        try:
+            link.send(raw + (verdict.body or b""))
+        except DaemonUnavailable:
+            if fresh:
+                raise
+            # dockerd had closed the idle connection, as it does when it restarts; nothing of this request was executed.
+            self.close()
+            return self._send(head, verdict)
+        if stream:
+            threading.Thread(target=self._upload, args=(head, link), daemon=True).start()
+        return link
+
+    def _upload(self, head: RequestHead, link: Link) -> None:
+        """Copy the client's body, framed anew.
+
+        A body that breaks off breaks the upstream connection off: dockerd must not take it for whole.
+        """
+        try:
+            for piece in self._client.pieces(head):
+                link.send(encode_chunk(piece))
+            link.send(LAST_CHUNK)
+        except (ClientGone, BodyRefused, DaemonUnavailable, OSError):
+            with contextlib.suppress(OSError):
+                link.socket.shutdown(1)
+
+    def _answer(self, head: RequestHead, verdict: Forward, context: Context, response: Response, said: bytes | None, link: Link) -> bool:
+        if response.status == 101:
+            if not verdict.hijack:
+                raise DaemonUnavailable("dockerd changed the protocol unasked")
+            self._hand_over(link, response, Mode.DUPLEX, _kept(response, upgrade=True))
+            return False
+        framed = (response.chunked and head.minor == 1) or response.until_close
+        if verdict.endless and framed and response.status < 300 and self._client.body_read and not verdict.after:
+            self._hand_over(link, response, Mode.RESPONSE, _kept(response, upgrade=False))
+            return False
+        fields = [
+            (name, cap_api_header(value, context) if name.lower() == "api-version" else value)
+            for name, value in response.headers
+            if name.lower() not in _HOP_BY_HOP
+        ]
+        if said is not None:
+            response = dataclasses.replace(response, length=len(said), chunked=False)
+        return self._relay(head, response, fields, link.body(response) if said is None else iter([said]))
+
+    def _hand_over(self, link: Link, response: Response, mode: Mode, fields: Iterable[tuple[str, str]]) -> None:
+        start = _head(response.status, response.reason, fields) + link.leftover()
+        self._link = None
+        self._streams.carry(self._client.socket, link.socket, mode, start, self._client.leftover() if mode is Mode.DUPLEX else b"")
+
+    def _relay(self, head: RequestHead, response: Response, fields: list[tuple[str, str]], pieces: Iterator[bytes]) -> bool:
+        chunked = response.length is None and head.minor == 1
+        keep = head.keep_alive and self._client.body_read and (chunked or response.length is not None)
+        if chunked:
+            fields.append(("Transfer-Encoding", "chunked"))
+        elif head.method == "HEAD":
+            fields += [("Content-Length", length)] if (length := response.header("content-length")) is not None else []
+        elif response.length is not None and response.status not in (204, 304):
+            fields.append(("Content-Length", str(response.length)))
+        start = _head(response.status, response.reason, [*fields, *_connection(head, keep)])
+        for piece in pieces:
+            self._client.send(start + (encode_chunk(piece) if chunked else piece))
+            start = b""
+        if start or chunked:
+            self._client.send(start + (LAST_CHUNK if chunked else b""))
+        self._after_answer(response)
+        return keep
+
+    def _after_answer(self, response: Response) -> None:
+        if not response.keep or not self._client.body_read:
+            self.close()
+
+
+def _kept(response: Response, *, upgrade: bool) -> list[tuple[str, str]]:
+    """The head's fields for a stream that is copied as it is: with its framing, and ending with the connection unless it is an upgrade."""
+    hop = {"connection", "keep-alive"}
+    if upgrade:
+        return list(response.headers)
+    return [(name, value) for name, value in response.headers if name.lower() not in hop] + [("Connection", "close")]
+
+
+def _connection(head: RequestHead, keep: bool) -> list[tuple[str, str]]:
+    if not keep:
+        return [("Connection", "close")]
+    return [("Connection", "keep-alive")] if head.minor == 0 else []
+
+
+def _head(status: int, reason: str, fields: Iterable[tuple[str, str]]) -> bytes:
+    lines = "".join(f"{name}: {value}\r\n" for name, value in fields)
+    return f"HTTP/1.1 {status} {reason}\r\n{lines}\r\n".encode("latin-1")
+
+
+def plain_answer(head: RequestHead | None, answer: Answer, *, keep: bool) -> bytes:
+    """The gate's own answer as bytes."""
+    body = answer.encoded()
+    try:
+        reason = HTTPStatus(answer.status).phrase
+    except ValueError:
+        reason = "Refused"
+    fields = [("Content-Type", "application/json"), ("Content-Length", str(len(body))), ("Server", "ds01-gate")]
+    fields += _connection(head, keep) if head is not None else [("Connection", "close")]
+    return _head(answer.status, reason, fields) + (b"" if head is not None and head.method == "HEAD" else body)

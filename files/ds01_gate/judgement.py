@@ -1,0 +1,85 @@
+# Copyright (c) ds01.infra contributors
+# SPDX-License-Identifier: MIT
+"""Asks the judge, looks up what it needs, asks again; with the refusals of a mode that only observes written to the log."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from datetime import datetime, timezone
+
+from ds01.core.gate.case import Admitted
+from ds01.core.gate.context import Context
+from ds01.core.gate.facts import Facts
+from ds01.core.gate.judge import judge
+from ds01.core.gate.verdict import Answer, Forward, Need
+from ds01.core.limits import Limits
+from ds01.docker_facts import DockerFacts
+from ds01.docker_upstream import DaemonUnavailable, DockerClient
+from ds01_gate.audit import Audit
+from ds01_gate.caller import Caller, without_quota
+from ds01_gate.settings import Settings
+
+_MOST_ROUNDS = 64
+_NEWEST_API = (1, 51)
+_OLDEST_API = (1, 45)
+
+
+class Judgement:
+    """One for the process."""
+
+    def __init__(self, settings: Settings, docker: DockerClient, facts: DockerFacts, audit: Audit) -> None:
+        self._settings = settings
+        self._docker = docker
+        self._facts = facts
+        self._audit = audit
+        self._api: tuple[int, int] | None = None
+
+    def forget_daemon(self) -> None:
+        """dockerd was away and may come back as another version."""
+        self._api = None
+
+    def _api_max(self) -> tuple[int, int]:
+        if self._api is None:
+            told = str(self._docker.call("GET", "/version")["ApiVersion"])
+            major, _, minor = told.partition(".")
+            version = int(major), int(minor)
+            if version < _OLDEST_API:
+                raise DaemonUnavailable(
+                    f"dockerd speaks API {told}; the gate needs 1.45 (Docker 26) or newer, where bind mounts can be pinned"
+                )
+            self._api = min(version, _NEWEST_API)
+        return self._api
+
+    def context(self) -> Context:
+        """The moment and the host, for one request. Raises DaemonUnavailable."""
+        return Context(
+            api_max=self._api_max(),
+            created_at=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            new_claim_id=f"c{secrets.token_hex(6)}",
+            host_cpus=self._settings.host_cpus or os.cpu_count() or 1,
+            buildkit_allowed=self._settings.buildkit,
+            networks_per_user=self._settings.networks_per_user,
+        )
+
+    def verdict(self, caller: Caller, request: Admitted, body: bytes | None, context: Context, *, observe: bool) -> Forward | Answer:
+        """What happens to the request. Raises DaemonUnavailable, DaemonRefused, PathServerGone."""
+        facts = Facts()
+        verdict, facts = self._judged(caller, request, body, facts, caller.limits, context)
+        if observe and isinstance(verdict, Answer) and verdict.status >= 400:
+            lifted, _ = self._judged(caller, request, body, facts, without_quota(caller.limits), context)
+            if isinstance(lifted, Forward):
+                about = {"route": request.route.name, "object": lifted.object_id, "rule": verdict.rule, "why": verdict.body}
+                self._audit.note("would_refuse", uid=caller.uid, user=caller.identity.user, **about)
+                return lifted
+        return verdict
+
+    def _judged(
+        self, caller: Caller, request: Admitted, body: bytes | None, facts: Facts, limits: Limits, context: Context
+    ) -> tuple[Forward | Answer, Facts]:
+        for _ in range(_MOST_ROUNDS):
+            verdict = judge(caller.identity, request, body, facts, limits, context)
+            if not isinstance(verdict, Need):
+                return verdict, facts
+            facts = facts.told({question: self._facts.answer(question, caller.rights) for question in verdict.questions})
+        raise RuntimeError(f"{request.route.name}: no verdict after {_MOST_ROUNDS} rounds of questions")

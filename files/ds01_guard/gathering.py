@@ -1,0 +1,91 @@
+# Copyright (c) ds01.infra contributors
+# SPDX-License-Identifier: MIT
+"""Collects what the rules need: the container's labels from dockerd's own file, its claim, owners of joined namespaces."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from typing import Any
+
+from ds01.core.oci_facts import ClaimFacts, GuardFacts
+from ds01.core.slice_names import owner_of_path
+
+_DOCKER_ID = re.compile(r"[0-9a-f]{64}")
+_PROC_NAMESPACE = re.compile(r"/proc/(\d+)/ns/[a-z]+")
+
+
+def _labels(data_root: str, container_id: str) -> dict[str, str]:
+    """The labels as dockerd stored them; only root can write there. Raises OSError or ValueError when they can't be read."""
+    path = os.path.join(data_root, "containers", container_id, "config.v2.json")
+    with open(path, encoding="utf-8") as stream:
+        config = json.load(stream)
+    return dict((config.get("Config") or {}).get("Labels") or {})
+
+
+def _claim(cdi_dir: str, claim_id: str) -> ClaimFacts:
+    """What the claim's CDI spec may add; nothing when there is no such file."""
+    try:
+        with open(os.path.join(cdi_dir, f"ds01-{claim_id}.json"), encoding="utf-8") as stream:
+            spec = json.load(stream)
+    except FileNotFoundError:
+        return ClaimFacts()
+    edits = [spec.get("containerEdits") or {}] + [device.get("containerEdits") or {} for device in spec.get("devices") or ()]
+    nodes: set[tuple[int, int]] = set()
+    sources: set[str] = set()
+    hooks: set[str] = set()
+    for edit in edits:
+        for node in edit.get("deviceNodes") or ():
+            number = _device_number(node)
+            if number is not None:
+                nodes.add(number)
+        sources.update(mount.get("hostPath", "") for mount in edit.get("mounts") or ())
+        hooks.update(hook.get("path", "") for hook in edit.get("hooks") or ())
+    return ClaimFacts(frozenset(nodes), frozenset(sources - {""}), frozenset(hooks - {""}))
+
+
+def _device_number(node: dict[str, Any]) -> tuple[int, int] | None:
+    if "major" in node:
+        return int(node["major"]), int(node.get("minor", 0))
+    try:
+        status = os.stat(node.get("hostPath") or node.get("path", ""))
+    except OSError:
+        return None
+    return os.major(status.st_rdev), os.minor(status.st_rdev)
+
+
+def _namespace_owners(spec: dict[str, Any]) -> dict[str, int | None]:
+    """For each /proc/PID/ns path that is to be joined: the uid whose slice that process is in."""
+    owners: dict[str, int | None] = {}
+    for entry in (spec.get("linux") or {}).get("namespaces") or ():
+        path = entry.get("path") or ""
+        match = _PROC_NAMESPACE.fullmatch(path)
+        if match is None:
+            continue
+        try:
+            with open(f"/proc/{match.group(1)}/cgroup", encoding="utf-8") as stream:
+                found = owner_of_path(stream.read().rstrip("\n"))
+        except OSError:
+            found = None
+        owners[path] = found[0] if found else None
+    return owners
+
+
+def facts_for(container_id: str, spec: dict[str, Any], settings: dict[str, str]) -> GuardFacts:
+    """The facts of this container. One whose id is not Docker's is a build step. Raises OSError or ValueError: then nothing may start."""
+    data_root, exec_root = settings["data_root"], settings["exec_root"]
+    if not _DOCKER_ID.fullmatch(container_id):
+        return GuardFacts(container_id, build=True, data_root=data_root, exec_root=exec_root)
+    labels = _labels(data_root, container_id)
+    uid = int(labels["ds01.uid"]) if labels.get("ds01.uid", "").isdigit() else None
+    claim_id = labels.get("ds01.claim") if uid is not None else None
+    return GuardFacts(
+        container_id,
+        uid=uid,
+        claim_id=claim_id,
+        claim=_claim(settings["cdi_dir"], claim_id) if claim_id else ClaimFacts(),
+        namespace_owner=_namespace_owners(spec),
+        data_root=data_root,
+        exec_root=exec_root,
+    )

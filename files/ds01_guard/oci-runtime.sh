@@ -1,0 +1,28 @@
+#!/bin/sh
+# Copyright (c) ds01.infra contributors
+# SPDX-License-Identifier: MIT
+# The default OCI runtime. create and run are checked by the guard; exec is only looked through for the capability that
+# a privileged exec would bring; everything else goes to runc untouched and unslowed.
+# The words before the sub-command are runc's global options.
+runtime=/usr/bin/runc
+[ -x "$runtime" ] || runtime=/usr/sbin/runc
+value_follows=
+command=
+process=
+for word in "$@"; do
+    if [ "$value_follows" = process ]; then process=$word; break; fi
+    if [ -n "$value_follows" ]; then value_follows=; continue; fi
+    case $command:$word in
+        :--root|:--log|:--log-format|:--criu|:--rootless) value_follows=option ;;
+        :-*) ;;
+        :create|:run|:restore) exec /usr/bin/python3 -I -S "${0%/*}/start.py" "$runtime" "$@" ;;
+        :exec) command='exec' ;;
+        :*) break ;;
+        exec:--process|exec:-p) value_follows=process ;;
+        exec:--process=*) process=${word#--process=}; break ;;
+    esac
+done
+if [ -n "$process" ] && ! [ -e /run/ds01/guard-observe ] && grep -qs '"CAP_SYS_ADMIN"' "$process"; then
+    exec /usr/bin/python3 -I -S "${0%/*}/start.py" --refuse-exec "$runtime" "$@"
+fi
+exec "$runtime" "$@"

@@ -1,0 +1,101 @@
+# Copyright (c) ds01.infra contributors
+# SPDX-License-Identifier: MIT
+"""One look at every container: dockerd's list in one call, samples from the kernel, GPUs from the watcher, rules from the policy."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+
+from ds01.container_samples import Life, container_cgroups, life
+from ds01.core.activity import Sample
+from ds01.core.lifecycle_subject import UNKNOWN, Subject, subject
+from ds01.core.limits import Limits
+from ds01.core.policy_resolve import resolve
+from ds01.core.sweep_plan import Seen
+from ds01.docker_upstream import DockerClient
+from ds01.gpu_use import GpuUses, read_gpu_uses
+from ds01.keep_alive import keep_alive_age
+from ds01.known_people import Accounts
+from ds01.listed_containers import Listed, list_containers
+from ds01.policy_file import Resolver
+
+from .settings import Places
+
+NOBODY = "nobody"
+
+
+@dataclass(frozen=True)
+class Clocks:
+    """``boot``: seconds since boot, suspended time included; ``wall``: seconds since the epoch, for people and for dates of files."""
+
+    boot: Callable[[], float] = lambda: time.clock_gettime(time.CLOCK_BOOTTIME)
+    wall: Callable[[], float] = time.time
+
+
+@dataclass(frozen=True)
+class View:
+    """What was seen at ``at`` (seconds since boot): containers, a process of each running one, why GPUs are not known (or empty)."""
+
+    at: float
+    seen: tuple[Seen, ...]
+    pids: dict[str, int]
+    gpus_unknown: str
+
+
+class Looker:
+    """Looks, again and again, with one memory of people."""
+
+    def __init__(self, places: Places, docker: DockerClient, resolver: Resolver, clocks: Clocks) -> None:
+        self._places = places
+        self._docker = docker
+        self._resolver = resolver
+        self._clocks = clocks
+        self._people = Accounts()
+
+    def look(self) -> View:
+        """Everything now. Raises DaemonUnavailable, DaemonRefused, PolicyError."""
+        cgroups = container_cgroups(self._places.cgroups)
+        listed = list_containers(self._docker, cgroups)
+        people = self._people.now({int(uid) for one in listed if (uid := one.facts.labels.get("ds01.uid", "")).isdigit()})
+        at = self._clocks.boot()
+        uses = read_gpu_uses(at, self._places.inventory)
+        pids: dict[str, int] = {}
+        seen = tuple(self._seen(one, subject(one.facts, people), at, uses, pids) for one in listed)
+        return View(at, seen, pids, "" if uses.known else uses.why)
+
+    def _seen(self, one: Listed, whose: Subject, at: float, uses: GpuUses, pids: dict[str, int]) -> Seen:
+        limits, whose = self._rules(whose, one.facts.name)
+        rules = ("idle", "runtime")
+        exempt = tuple(rule for rule in rules if limits.sources.get(f"lifecycle.{rule}", "").startswith("exemption"))
+        base = Seen(one.facts.id, one.facts.name, one.state, whose, limits.lifecycle, exempt=exempt)
+        if not base.running or not one.facts.cgroup_path or whose.protected:
+            return base
+        found = life(one.facts.cgroup_path, self._places.cgroups, self._places.proc)
+        if found is None:
+            return base
+        if found.pid is not None:
+            pids[base.id] = found.pid
+        up = 0.0 if found.started is None else max(0.0, at - found.started)
+        sample = self._sample(base.id, found, at, uses, limits)
+        return Seen(base.id, base.name, base.state, whose, limits.lifecycle, sample, found.run, up, exempt)
+
+    def _sample(self, container_id: str, found: Life, at: float, uses: GpuUses, limits: Limits) -> Sample:
+        gpu = uses.of(container_id)
+        age = None
+        if found.pid is not None and limits.lifecycle.idle is not None:
+            age = keep_alive_age(found.pid, container_id, self._clocks.wall(), self._places.proc)
+        return Sample(at, gpu.percent, gpu.processes, found.cpu_seconds, found.network_bytes, age)
+
+    def _rules(self, whose: Subject, container: str) -> tuple[Limits, Subject]:
+        """The limits of a container, and whose it is by the name of today. One of nobody, or of an account that is gone, falls under the
+        kind ``unknown`` of the default group."""
+        if whose.uid is not None:
+            with contextlib.suppress(LookupError):
+                limits = self._resolver.limits(whose.uid, kind=whose.kind, container=container)
+                return limits, replace(whose, user=limits.user)
+        now = datetime.fromtimestamp(self._clocks.wall(), timezone.utc)
+        return resolve(self._resolver.policies.current(), NOBODY, now=now, kind=UNKNOWN), replace(whose, kind=UNKNOWN)

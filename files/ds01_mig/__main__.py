@@ -1,0 +1,123 @@
+# Copyright (c) ds01.infra contributors
+# SPDX-License-Identifier: MIT
+"""The command ``ds01-mig``: the MIG layout of this host for its administrator and for the boot.
+
+Exit codes: 0 done, or nothing to do; 1 the driver refused something, or the snapshot could not be published; 2 the command line is
+wrong; 3 the desired layout is malformed or can't be had, and nothing was changed where it can't.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from ds01.core.mig_layout import HostLayout, LayoutError, parse_layout
+from ds01.core.mig_report import predicted, present
+from ds01.devices_snapshot import PublishError
+from ds01.mig_apply import ApplyFailed, ImpossibleLayout, MigHost, Survey
+from ds01.nvml_binding import NvmlError
+from ds01.own_scope import leave_session
+from ds01.paused_units import PauseError
+
+from .screen import shown
+
+LAYOUT = Path("/etc/ds01/mig.json")
+FAILED, IMPOSSIBLE = 1, 3
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line of ds01-mig."""
+    top = argparse.ArgumentParser(prog="ds01-mig", description="Show and change how this host's GPUs are partitioned.")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    show = commands.add_parser("show", help="what stands on the GPUs, and who uses it")
+    check = commands.add_parser("check", help="whether a layout file is well-formed; asks no GPU")
+    plan = commands.add_parser("plan", help="what apply would do; changes nothing")
+    apply = commands.add_parser("apply", help="make the desired layout stand, with the least change")
+    publish = commands.add_parser("publish", help="publish the snapshot of all devices as they are now")
+    for command in (show, plan, apply, publish):
+        command.add_argument("--json", action="store_true", help="for programs")
+    for command in (plan, apply, check):
+        command.add_argument("--layout", type=Path, default=LAYOUT, metavar="FILE", help=f"the desired layout (default: {LAYOUT})")
+    for command in (plan, apply):
+        command.add_argument("--force", action="store_true", help="destroy instances in spite of claims on them")
+    apply.add_argument("--partial", action="store_true", help="a GPU with a problem doesn't hold up the others (for the boot)")
+    return top
+
+
+def main(arguments: list[str] | None = None, host: MigHost | None = None) -> int:
+    """Run one command; returns the exit code."""
+    parsed = parser().parse_args(arguments)
+    as_json = bool(getattr(parsed, "json", False))
+    try:
+        if parsed.command == "check":
+            read_layout(parsed.layout)
+            return 0
+        stayed = leave_session("ds01-mig")
+        if stayed is not None:
+            print(f"ds01-mig: {stayed}", file=sys.stderr)
+        _say(_run(parsed, host or MigHost()), as_json)
+    except (LayoutError, ImpossibleLayout) as error:
+        return _fail(error, as_json, IMPOSSIBLE)
+    except (ApplyFailed, NvmlError, PublishError, PauseError) as error:
+        return _fail(error, as_json, FAILED)
+    return 0
+
+
+def read_layout(path: Path) -> HostLayout:
+    """The desired layout in a file. Raises LayoutError naming the file and the key."""
+    try:
+        return parse_layout(json.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise LayoutError(f"{path}: {error.strerror}; role mig writes it") from error
+    except json.JSONDecodeError as error:
+        raise LayoutError(f"{path}: not JSON ({error})") from error
+    except LayoutError as error:
+        raise LayoutError(f"{path}: {error}") from error
+
+
+def _run(parsed: argparse.Namespace, host: MigHost) -> dict[str, Any]:
+    if parsed.command == "publish":
+        return {"actions": ["publish the device snapshot"], "was_out_of_date": host.publish()}
+    if parsed.command == "show":
+        survey = host.survey(HostLayout())
+        return {**_facts(survey), "gpus": present(survey.gpus), "published": survey.published}
+    layout = read_layout(parsed.layout)
+    if parsed.command == "plan":
+        survey = host.survey(layout, parsed.force)
+        if survey.plan.problems:
+            raise ImpossibleLayout(survey.plan.problems)
+        gpus = predicted(survey.gpus, survey.plan)
+        return {**_facts(survey), "gpus": gpus, "actions": survey.actions, "displaced": survey.plan.displaced}
+    displaced = host.survey(layout, parsed.force).plan.displaced
+    actions = host.apply(layout, parsed.force, parsed.partial)
+    survey = host.survey(layout, parsed.force)
+    return {**_facts(survey), "gpus": present(survey.gpus), "actions": actions, "displaced": displaced}
+
+
+def _facts(survey: Survey) -> dict[str, Any]:
+    return {"driver": survey.inventory.driver, "simulated": survey.inventory.simulated}
+
+
+def _say(answer: dict[str, Any], as_json: bool) -> None:
+    print(json.dumps(answer, indent=1) if as_json else shown(answer))
+
+
+def _fail(error: Exception, as_json: bool, code: int) -> int:
+    """Say what is wrong: on standard error, and with ``--json`` as data on standard output too."""
+    if as_json:
+        problems = error.problems if isinstance(error, ImpossibleLayout) else ()
+        listed = [{"reason": p.reason.value, "gpu": p.gpu, "message": p.message} for p in problems]
+        done = list(error.done) if isinstance(error, ApplyFailed) else []
+        print(json.dumps({"error": str(error), "problems": listed, "actions": done}, indent=1))
+    elif isinstance(error, ApplyFailed):
+        for action in error.done:
+            print(action)
+    print(f"ds01-mig: {error}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

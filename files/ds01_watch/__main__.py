@@ -1,0 +1,94 @@
+# Copyright (c) ds01.infra contributors
+# SPDX-License-Identifier: MIT
+"""ds01-watch: sees every GPU workload on the host, says so, and serves the metrics.
+
+Needs root: it reads dockerd's own socket, /proc of everybody, and NVML for all processes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, ProcessCollector, start_http_server
+
+from ds01.cgroup_fs import CgroupFs
+from ds01.claim_store import ClaimStore
+from ds01.container_reader import BUNDLE_ROOTS
+from ds01.docker_upstream import DockerClient
+from ds01.event_log import EVENT_LOG, EventLog
+from ds01.service_manager import notify, watchdog_seconds
+
+from .docker_feed import DockerFeed
+from .gpu_feed import GpuFeed
+from .metrics import WatchCollector
+from .picture import Painter
+from .watcher import Watcher
+
+
+def arguments(given: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="ds01-watch", description="Watch GPU workloads: inventory, events, metrics.")
+    parser.add_argument("--docker", default="/run/docker-root/docker.sock", help="dockerd's own socket (%(default)s)")
+    parser.add_argument(
+        "--bundles",
+        action="append",
+        metavar="DIRECTORY",
+        help=f"where the OCI bundles of dockerd's containers lie; may be given several times ({', '.join(BUNDLE_ROOTS)})",
+    )
+    parser.add_argument("--claims", type=Path, default=Path("/run/cdi"), help="directory of the claims (%(default)s)")
+    parser.add_argument("--claims-lock", type=Path, default=Path("/run/ds01/claims.lock"), help="their lock (%(default)s)")
+    parser.add_argument("--inventory", default="/run/ds01/inventory.json", help="where the inventory is published (%(default)s)")
+    parser.add_argument("--events", default=EVENT_LOG, help="the event log (%(default)s)")
+    parser.add_argument("--gpu-interval", type=float, default=5.0, help="seconds between looks at the GPUs (%(default)s)")
+    parser.add_argument("--listen", default="127.0.0.1:9101", help="address:port of the metrics (%(default)s)")
+    parser.add_argument("--cgroups", type=Path, default=Path("/sys/fs/cgroup"), help="the cgroup v2 tree (%(default)s)")
+    return parser.parse_args(given)
+
+
+def release() -> str:
+    """The release that this program lies in: its directory's name."""
+    return Path(os.path.realpath(__file__)).parents[2].name
+
+
+def main(given: list[str] | None = None) -> int:
+    """Run until SIGTERM."""
+    options = arguments(given)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    wake = threading.Event()
+    gpu = GpuFeed(options.gpu_interval, lambda: watcher.woken.set())
+    docker = DockerFeed(
+        DockerClient(options.docker),
+        lambda *event: watcher.container_event(*event),
+        lambda: watcher.woken.set(),
+        tuple(options.bundles or BUNDLE_ROOTS),
+    )
+    watcher = Watcher(Painter(docker, gpu, ClaimStore(options.claims, options.claims_lock)), EventLog(options.events), options.inventory)
+    registry = CollectorRegistry()
+    registry.register(WatchCollector(watcher.picture, CgroupFs(options.cgroups), release(), lambda: watcher.unwritten))
+    ProcessCollector(registry=registry, namespace="ds01_watch")
+    address, _, port = options.listen.rpartition(":")
+    start_http_server(int(port), addr=address, registry=registry)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: wake.set())
+    docker.start()
+    gpu.start()
+    loop = threading.Thread(target=watcher.run, name="watcher")
+    loop.start()
+    notify("READY=1")
+    while not wake.wait(watchdog_seconds() or 3600.0) and loop.is_alive():
+        notify("WATCHDOG=1")
+    notify("STOPPING=1")
+    watcher.ended.set()
+    watcher.woken.set()
+    loop.join(5)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
