@@ -1,0 +1,211 @@
+# Copyright (c) ds01.infra contributors
+# SPDX-License-Identifier: MIT
+"""What the gate costs: the same request to dockerd's own socket and through the gate, in turns, as ratios of medians.
+
+    python tests/bench/bench_gate.py [--release sid] [--rounds 20] [--containers 0 10 100] [--json FILE]
+
+``ps`` is the CLI's, as a person types it. The others are raw API calls, so that the start of a client does not hide the difference:
+``list`` is the request of ``ps`` alone (no target: dockerd answers it in a fraction of a millisecond), ``create`` makes a container
+(removed outside the clock), ``run`` is create, start and wait, ``run --gpus`` is that with one claim, against a CDI device that is there
+already. The daemon is asked for what the gate makes of the request (limits, slice, log settings): it is the gate that is measured here, not
+what a nested control group costs dockerd.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / ".cache" / "lib"), str(ROOT / "files")]
+
+from ds01.docker_upstream import DockerClient, Link  # noqa: E402
+from tests.integration.daemons import Daemon, running  # noqa: E402
+from tests.integration.gate.gate_process import GateProcess, gate_before  # noqa: E402
+from tests.integration.gate.people import acting_as  # noqa: E402
+from tests.integration.lab import Lab, Person, lab  # noqa: E402
+
+TARGETS = {"ps": 1.1, "create": 1.2, "run": 1.1, "run --gpus": 1.25}
+FILLERS_OF = ("alice", "bob")
+Call = Callable[[str, str, Any], Any]
+
+
+class Caller:
+    """JSON calls over one kept connection, as a Docker client makes them."""
+
+    def __init__(self, path: str, person: Person | None) -> None:
+        with acting_as(person):
+            self._link = Link(path)
+
+    def call(self, method: str, target: str, body: Any = None) -> Any:
+        """The decoded answer; raises RuntimeError for an error."""
+        payload = b"" if body is None else json.dumps(body).encode()
+        kind = "Content-Type: application/json\r\n" if body is not None else ""
+        self._link.send(f"{method} /v1.45{target} HTTP/1.1\r\nHost: d\r\n{kind}Content-Length: {len(payload)}\r\n\r\n".encode() + payload)
+        response = self._link.response(method)
+        data = b"".join(self._link.body(response))
+        if response.status >= 400:
+            raise RuntimeError(f"{method} {target}: {response.status} {data.decode(errors='replace')}")
+        return json.loads(data) if data.strip() else None
+
+
+def _timed(work: Callable[[], Any]) -> tuple[float, Any]:
+    started = time.perf_counter()
+    result = work()
+    return (time.perf_counter() - started) * 1000, result
+
+
+def _run(path: str, person: Person | None, body: dict[str, Any]) -> float:
+    """Create, start, wait for the end; milliseconds until the end is known."""
+    caller, waiter = Caller(path, person), Caller(path, person)
+    results: list[str] = []
+
+    def work() -> None:
+        identity = caller.call("POST", "/containers/create", body)["Id"]
+        results.append(identity)
+        caller.call("POST", f"/containers/{identity}/start")
+        waiter.call("POST", f"/containers/{identity}/wait")
+
+    spent, _ = _timed(work)
+    Caller(path, person).call("DELETE", f"/containers/{results[0]}?force=1")
+    return spent
+
+
+def _body(**host_config: Any) -> dict[str, Any]:
+    return {"Image": "busybox", "Cmd": ["true"], "HostConfig": {"NetworkMode": "none", **host_config}}
+
+
+class Bench:
+    """One daemon with a gate before it, and alice."""
+
+    def __init__(self, daemon: Daemon, gate: GateProcess, people: dict[str, Person]) -> None:
+        self._paths = {"direct": (str(daemon.socket), None), "gate": (str(gate.socket), people["alice"])}
+        self._people = people
+        self._gate = gate
+        self._root = DockerClient(str(daemon.socket))
+        plain, with_gpu = _body(), _body(DeviceRequests=[{"Count": 1, "Capabilities": [["gpu"]]}])
+        present = [{"Driver": "cdi", "DeviceIDs": ["bench.test/gpu=0"]}]
+        self._bodies = {
+            "run": {"gate": plain, "direct": self._made_of(plain)},
+            "run --gpus": {"gate": with_gpu, "direct": self._made_of(with_gpu, DeviceRequests=present)},
+        }
+
+    def _made_of(self, body: dict[str, Any], **changes: Any) -> dict[str, Any]:
+        """What the gate makes of a request."""
+        identity = Caller(*self._paths["gate"]).call("POST", "/containers/create", body)["Id"]
+        made = self._root.call("GET", f"/containers/{identity}/json")
+        self._root.call("DELETE", f"/containers/{identity}")
+        return {**body, "Labels": made["Config"]["Labels"], "HostConfig": {**made["HostConfig"], **changes}}
+
+    def fill(self, count: int) -> None:
+        """Have ``count`` running containers, of two people in turns."""
+        have = len(self._root.call("GET", "/containers/json"))
+        for n in range(have, count):
+            person = self._people[FILLERS_OF[n % 2]]
+            caller = Caller(str(self._gate.socket), person)
+            made = caller.call("POST", "/containers/create", {**_body(), "Cmd": ["sleep", "3600"]})
+            caller.call("POST", f"/containers/{made['Id']}/start")
+
+    def measure(self, rounds: int) -> dict[str, dict[str, float]]:
+        """Operation → medians in ms of both ways, and their ratio."""
+        operations: dict[str, Callable[[str], float]] = {
+            "ps": self._ps,
+            "list": self._list,
+            "create": self._create,
+            "run": lambda way: _run(*self._paths[way], self._bodies["run"][way]),
+            "run --gpus": lambda way: _run(*self._paths[way], self._bodies["run --gpus"][way]),
+        }
+        table = {}
+        for name, operation in operations.items():
+            repeats = rounds if name.startswith("run") else rounds * 5
+            spent: dict[str, list[float]] = {"direct": [], "gate": []}
+            for turn in range(repeats + 2):
+                for way in ("direct", "gate") if turn % 2 else ("gate", "direct"):
+                    value = operation(way)
+                    if turn >= 2:
+                        spent[way].append(value)
+            medians = {way: statistics.median(values) for way, values in spent.items()}
+            table[name] = {**medians, "ratio": medians["gate"] / medians["direct"]}
+        return table
+
+    def _ps(self, way: str) -> float:
+        path, person = self._paths[way]
+        arguments = ("ps", "--filter", "label=ds01.user=alice")
+        return _timed(lambda: self._gate.lab.run(Path(path), person, *arguments))[0]
+
+    def _list(self, way: str) -> float:
+        path, person = self._paths[way]
+        caller = Caller(path, person)
+        filters = "%7B%22label%22%3A%5B%22ds01.user%3Dalice%22%5D%7D"
+        caller.call("GET", f"/containers/json?filters={filters}")
+        return _timed(lambda: caller.call("GET", f"/containers/json?filters={filters}"))[0]
+
+    def _create(self, way: str) -> float:
+        path, person = self._paths[way]
+        caller = Caller(path, person)
+        spent, made = _timed(lambda: caller.call("POST", "/containers/create", self._bodies["run"][way]))
+        caller.call("DELETE", f"/containers/{made['Id']}")
+        return spent
+
+
+def _bench(release: str, rounds: int, sizes: list[int]) -> dict[int, dict[str, dict[str, float]]]:
+    with lab() as place:
+        return _in_lab(place, release, rounds, sizes)
+
+
+def _in_lab(place: Lab, release: str, rounds: int, sizes: list[int]) -> dict[int, dict[str, dict[str, float]]]:
+    people = {name: place.add_person(name, uid, "docker") for name, uid in (("alice", 5001), ("bob", 5002))}
+    with running(release, place.path, place.cdi(release)) as daemon:
+        daemon.import_image("busybox:latest", place.image)
+        node = {"path": "/dev/nvidia0", "type": "c", "major": 195, "minor": 0}
+        spec = {"cdiVersion": "0.6.0", "kind": "bench.test/gpu", "devices": [{"name": "0", "containerEdits": {"deviceNodes": [node]}}]}
+        (place.cdi(release) / "bench.json").write_text(json.dumps(spec))
+        with gate_before(place, daemon, "bench", reconcile_seconds=3600) as gate:
+            bench = Bench(daemon, gate, people)
+            results = {}
+            for size in sizes:
+                bench.fill(size)
+                results[size] = bench.measure(rounds)
+            return results
+
+
+def _print(results: dict[int, dict[str, dict[str, float]]]) -> bool:
+    good = True
+    sys.stdout.write(f"{'containers':>10}  {'operation':<11} {'direct ms':>10} {'gate ms':>10} {'ratio':>7} {'target':>7}\n")
+    for size, table in results.items():
+        for name, row in table.items():
+            target = TARGETS.get(name)
+            met = target is None or row["ratio"] <= target
+            good = good and met
+            mark = "" if met else "  above target"
+            numbers = f"{row['direct']:>10.2f} {row['gate']:>10.2f} {row['ratio']:>7.2f}"
+            sys.stdout.write(f"{size:>10}  {name:<11} {numbers} {target or '':>7}{mark}\n")
+    sizes = sorted(results)
+    for name in next(iter(results.values())):
+        added = [results[size][name]["gate"] - results[size][name]["direct"] for size in (sizes[0], sizes[-1])]
+        sys.stdout.write(f"{name:<11} the gate adds {added[0]:.2f} ms with {sizes[0]} containers, {added[1]:.2f} ms with {sizes[-1]}\n")
+    return good
+
+
+def main() -> int:
+    """Measure, print, write; 1 when a target is missed."""
+    parser = argparse.ArgumentParser(description="What the gate costs, as ratios against dockerd's own socket.")
+    parser.add_argument("--release", default="sid", choices=("trixie", "sid"))
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--containers", type=int, nargs="+", default=[0, 10, 100])
+    parser.add_argument("--json", type=Path, help="write the results there too")
+    options = parser.parse_args()
+    results = _bench(options.release, options.rounds, sorted(options.containers))
+    if options.json:
+        options.json.write_text(json.dumps({"release": options.release, "targets": TARGETS, "results": results}, indent=1))
+    return 0 if _print(results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

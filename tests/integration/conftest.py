@@ -1,0 +1,56 @@
+# Copyright (c) ds01.infra contributors
+# SPDX-License-Identifier: MIT
+"""One lab for a run of the integration tests, and daemons that are started when the first test asks for them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from .daemons import Daemon, running
+from .lab import Lab
+from .lab import lab as open_lab
+
+HERE = Path(__file__).resolve().parent
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With several workers (``--dist loadgroup``) tests of one suite and one release of dockerd go to the same: they share that daemon."""
+    for item in items:
+        suite = item.path.relative_to(HERE).parts[0] if item.path.is_relative_to(HERE) else ""
+        item.add_marker(pytest.mark.xdist_group(f"{suite}-{release_of(item)}"))
+
+
+def release_of(item: pytest.Item) -> str | None:
+    """The release of dockerd that a test was made for, None for a test that is made once."""
+    parameters = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+    return str(parameters["release"]) if "release" in parameters else None
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Lab]:
+    """The lab directory."""
+    if os.geteuid() != 0:
+        pytest.fail("these tests start dockerd and act as several people: run them as root")
+    with open_lab() as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def daemon_of(lab: Lab) -> Iterator[Callable[[str], Daemon]]:
+    """``daemon_of("trixie")``: the run's daemon of that release (``trixie``, ``sid`` or ``native``) with the busybox image in it."""
+    started: dict[str, Daemon] = {}
+    with contextlib.ExitStack() as stack:
+
+        def get(release: str) -> Daemon:
+            if release not in started:
+                started[release] = stack.enter_context(running(release, lab.path, lab.cdi(release)))
+                started[release].import_image("busybox:latest", lab.image)
+            return started[release]
+
+        yield get

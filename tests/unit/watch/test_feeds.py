@@ -1,0 +1,155 @@
+# Copyright (c) ds01.infra contributors
+# SPDX-License-Identifier: MIT
+"""The watcher's feeds under a dockerd that blinks and an NVML that dies, hangs or stutters."""
+
+from __future__ import annotations
+
+import json
+import os
+import socketserver
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from ds01_watch.docker_feed import DockerFeed
+from ds01_watch.gpu_feed import GpuFeed
+
+from ds01.container_reader import epoch
+from ds01.docker_upstream import DockerClient
+
+ID = "ab" * 32
+WORD = {"inventory": {}, "gpus": {}, "failed": {}}
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "did not happen in time"
+        threading.Event().wait(0.01)
+
+
+class FakeDockerd(socketserver.ThreadingUnixStreamServer):
+    """Answers lists and inspects from ``containers`` and streams ``events`` until ``hang_up`` is set."""
+
+    daemon_threads = True
+    containers: dict[str, str]
+    events: list[dict]  # type: ignore[type-arg]
+    hang_up: threading.Event
+    asked_since: list[str]
+
+
+class _Handler(socketserver.StreamRequestHandler):
+    server: FakeDockerd
+
+    def handle(self) -> None:
+        target = self.rfile.readline().decode().split()[1]
+        while self.rfile.readline().strip():
+            continue
+        if target.startswith("/events"):
+            self.server.asked_since.append(target)
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
+            sent = 0
+            while not self.server.hang_up.wait(0.01):
+                for event in self.server.events[sent:]:
+                    self.wfile.write(json.dumps(event).encode() + b"\n")
+                    sent += 1
+            return
+        name = target.split("/")[2]
+        body: object = [{"Id": one} for one in self.server.containers]
+        if name in self.server.containers:
+            body = {
+                "Id": name,
+                "Name": f"/{self.server.containers[name]}",
+                "Config": {"Labels": {}},
+                "State": {"Running": False},
+                "Created": "",
+            }
+        elif "json?all" not in target:
+            self.wfile.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\n{}")
+            return
+        data = json.dumps(body).encode()
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(data) + data)
+
+
+@pytest.fixture
+def dockerd(tmp_path: Path) -> Iterator[FakeDockerd]:
+    server = FakeDockerd(str(tmp_path / "d.sock"), _Handler)
+    server.containers, server.events, server.hang_up, server.asked_since = {}, [], threading.Event(), []
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    yield server
+    server.hang_up.set()
+    server.shutdown()
+    server.server_close()
+
+
+def event(action: str, container: str, nano: int) -> dict:  # type: ignore[type-arg]
+    return {"Action": action, "Actor": {"ID": container, "Attributes": {"name": "train", "ds01.uid": "7"}}, "timeNano": nano}
+
+
+def test_events_reach_the_table_and_a_blink_of_dockerd_ends_nothing(dockerd: FakeDockerd) -> None:
+    said: list[tuple[str, str]] = []
+    feed = DockerFeed(DockerClient(str(dockerd.server_address)), lambda action, facts, _: said.append((action, facts.name)), lambda: None)
+    dockerd.containers = {ID: "train"}
+    feed.start()
+    eventually(lambda: [c.name for c in feed.containers()] == ["train"])
+    base = time.time_ns() + 10**9
+    dockerd.containers["cd" * 32] = "second"
+    dockerd.events.append(event("create", "cd" * 32, base))
+    eventually(lambda: len(feed.containers()) == 2)
+    dockerd.hang_up.set()
+    eventually(lambda: feed.trouble()[0] is not None)
+    assert len(feed.containers()) == 2
+    dockerd.hang_up = threading.Event()
+    eventually(lambda: feed.trouble() == (None, None))
+    assert f"{base // 10**9}." in dockerd.asked_since[-1]
+    dockerd.containers.pop("cd" * 32)
+    dockerd.events.append(event("destroy", "cd" * 32, base + 1))
+    eventually(lambda: len(feed.containers()) == 1)
+    assert said == [("create", "second"), ("destroy", "second")]
+
+
+def test_a_container_that_came_and_went_unseen_still_has_its_owner(dockerd: FakeDockerd) -> None:
+    labels: list[str] = []
+    feed = DockerFeed(
+        DockerClient(str(dockerd.server_address)), lambda action, facts, _: labels.append(facts.labels.get("ds01.uid", "")), lambda: None
+    )
+    feed.start()
+    eventually(lambda: feed.trouble() == (None, None))
+    dockerd.events.append(event("die", ID, time.time_ns() + 10**9))
+    eventually(lambda: labels == ["7"])
+
+
+def feed_of(script: str, interval: float = 0.05) -> tuple[GpuFeed, list[float]]:
+    words: list[float] = []
+    feed = GpuFeed(interval, lambda: words.append(time.monotonic()), [sys.executable, "-c", script])
+    feed.start()
+    return feed, words
+
+
+SAY = f"import json,sys,time\nsay = lambda d: print(json.dumps(d), flush=True)\nword = {WORD!r}\n"
+
+
+def test_a_worker_that_dies_is_started_anew(tmp_path: Path) -> None:
+    marks = tmp_path / "starts"
+    feed, _ = feed_of(f"{SAY}open({str(marks)!r},'a').write('x')\nsay(word)")
+    eventually(lambda: marks.exists() and len(marks.read_text()) >= 3)
+    assert feed.latest()[0] == WORD
+
+
+def test_an_error_is_said_and_the_last_word_keeps_its_age(tmp_path: Path) -> None:
+    feed, words = feed_of(f"{SAY}say(word)\nsay({{'error': 'no driver'}})\ntime.sleep(60)")
+    eventually(lambda: len(words) >= 2)
+    look, age, error = feed.latest()
+    assert look == WORD
+    assert error == "no driver"
+    assert age is not None and age < 10
+
+
+def test_docker_times_are_read_to_the_nanosecond_on_every_python() -> None:
+    assert epoch("2026-01-02T03:04:05.123456789Z") == pytest.approx(1767323045.123456789)
+    assert epoch("2026-01-02T03:04:05Z") == 1767323045.0
+    assert epoch("0001-01-01T00:00:00Z") == 0.0
+    assert os.environ.get("TZ") is None or epoch("2026-07-01T00:00:00Z") == 1782864000.0
