@@ -22,6 +22,7 @@ from ds01.caller_paths import Rights
 from ds01.claim_turns import Moment
 from ds01.core.gate.judge import admit
 from ds01.core.gate.verdict import Answer, Forward
+from ds01.core.limits import Limits
 from ds01.peer_identity import Peer
 from tests.allocation_examples import inventory, whole_gpu
 from tests.unit.gate.gate_world import ALICE, CONTEXT, GPU_ID, LIMITS, World
@@ -44,14 +45,16 @@ def told(world: World, method: str, target: str, body: Any = None) -> dict[str, 
     raw = b"" if body is None else json.dumps(body).encode()
     head = explain.head_of(method, target, raw)
     verdict = explain.judged(ALICE, head, raw, world.limits, CONTEXT, RIGHTS, WorldFacts(world).answer)
-    stock = inventory(whole_gpu(0))
-    moment = lambda: Moment(stock, (), (), frozenset(), 0.0)  # noqa: E731
-    gpus = (
-        explain.grants(verdict, lambda _uid: replace(LIMITS, gpu=replace(LIMITS.gpu, full_gpu=True)), moment)
-        if isinstance(verdict, Forward)
-        else []
-    )
+    gpus = explain.grants(verdict, _limits_with_full_gpu, _moment) if isinstance(verdict, Forward) else []
     return explain.account(verdict, gpus, None)
+
+
+def _limits_with_full_gpu(_uid: int) -> Limits:
+    return replace(LIMITS, gpu=replace(LIMITS.gpu, full_gpu=True))
+
+
+def _moment() -> Moment:
+    return Moment(inventory(whole_gpu(0)), (), (), frozenset(), 0.0)
 
 
 def observed(world: World, host: dict[str, Any], **config: Any) -> tuple[Forward | Answer, list[dict[str, Any]]]:
