@@ -101,7 +101,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     missing = [unit.name for unit in units if not states[unit.name].loaded and not unit.masked and unit.state == "started"]
     if missing and not module.check_mode:
         module.fail_json(msg=f"units: {', '.join(missing)} not known to systemd; write the unit file first")
-    steps = plan_units(units, states, {unit.name: newest_change(unit.sources) for unit in units})
+    steps = plan_units([(unit, newest_change(unit.sources)) for unit in units], states)
     if not module.check_mode:
         take(steps)
     actions = [step.action for step in steps]

@@ -75,10 +75,17 @@ def plan_unit(unit: DesiredUnit, state: UnitState, newest_source: float | None) 
     return steps
 
 
-def plan_units(units: list[DesiredUnit], states: dict[str, UnitState], newest: dict[str, float | None]) -> list[UnitStep]:
-    """The manager's reload first when a unit's files are newer than what it has loaded, then each unit in the order of the list."""
-    reload_manager = any(states[unit.name].needs_daemon_reload for unit in units)
+def plan_units(units: list[tuple[DesiredUnit, float | None]], states: dict[str, UnitState]) -> list[UnitStep]:
+    """The manager's reload first when a unit's files are newer than what it has loaded, then each unit in the order of the list.
+
+    ``units`` are units, each with the latest change of its sources (see ``plan_unit``). A unit may stand in the list twice, with sources that ask for a restart and sources that ask for a reload. One that is started anew
+    has read everything and is not reloaded: a SIGHUP in its first moments, before it handles signals, would end it.
+    """
+    reload_manager = any(states[unit.name].needs_daemon_reload for unit, _ in units)
     steps = [UnitStep("daemon-reload", "", "reload systemd's units")] if reload_manager else []
-    for unit in units:
-        steps += plan_unit(unit, states[unit.name], newest[unit.name])
+    fresh: set[str] = set()
+    for unit, newest in units:
+        wanted = [step for step in plan_unit(unit, states[unit.name], newest) if step not in steps]
+        steps += [step for step in wanted if not (step.verb in ("start", "restart", "reload") and step.unit in fresh)]
+        fresh |= {step.unit for step in wanted if step.verb in ("start", "restart")}
     return steps

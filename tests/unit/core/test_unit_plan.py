@@ -40,6 +40,21 @@ def test_steps(unit: DesiredUnit, state: UnitState, newest: float | None, expect
 
 def test_the_manager_is_reloaded_once_and_first() -> None:
     stale = UnitState(True, True, False, "enabled", True, 100.0)
-    units = [DesiredUnit("a.service", sources=("/a",)), DesiredUnit("b.service")]
-    steps = plan_units(units, {"a.service": stale, "b.service": stale}, {"a.service": 200.0, "b.service": None})
+    units = [(DesiredUnit("a.service", sources=("/a",)), 200.0), (DesiredUnit("b.service"), None)]
+    steps = plan_units(units, {"a.service": stale, "b.service": stale})
     assert [(step.verb, step.unit) for step in steps] == [("daemon-reload", ""), ("restart", "a.service")]
+
+
+@pytest.mark.parametrize(
+    ("state", "restarting", "reloading", "expected"),
+    [
+        (RUNNING, 200.0, 200.0, ["restart"]),
+        (RUNNING, 50.0, 200.0, ["reload"]),
+        (RUNNING, 200.0, 50.0, ["restart"]),
+        (RUNNING, 50.0, 50.0, []),
+        (DOWN, 50.0, 200.0, ["enable", "start"]),
+    ],
+)
+def test_a_unit_that_starts_anew_is_not_reloaded_too(state: UnitState, restarting: float, reloading: float, expected: list[str]) -> None:
+    units = [(DesiredUnit(NAME, enabled=True), restarting), (DesiredUnit(NAME, enabled=True, on_change="reload"), reloading)]
+    assert [step.verb for step in plan_units(units, {NAME: state})] == expected
