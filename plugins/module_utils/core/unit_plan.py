@@ -78,8 +78,9 @@ def plan_unit(unit: DesiredUnit, state: UnitState, newest_source: float | None) 
 def plan_units(units: list[tuple[DesiredUnit, float | None]], states: dict[str, UnitState]) -> list[UnitStep]:
     """The manager's reload first when a unit's files are newer than what it has loaded, then each unit in the order of the list.
 
-    ``units`` are units, each with the latest change of its sources (see ``plan_unit``). A unit may stand in the list twice, with sources that ask for a restart and sources that ask for a reload. One that is started anew
-    has read everything and is not reloaded: a SIGHUP in its first moments, before it handles signals, would end it.
+    ``units`` are units, each with the latest change of its sources (see ``plan_unit``). A unit may stand in the list twice, with sources
+    that ask for a restart and sources that ask for a reload. One that is started anew has read everything and is not reloaded: a SIGHUP
+    in its first moments, before it handles signals, would end it.
     """
     reload_manager = any(states[unit.name].needs_daemon_reload for unit, _ in units)
     steps = [UnitStep("daemon-reload", "", "reload systemd's units")] if reload_manager else []
