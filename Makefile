@@ -75,6 +75,10 @@ test-lab: venv ## the virtual lab server: check, converge, converge again, check
 test-lab-bare: venv ## the same converge from a host that has none of the packages
 	dev/test-lab bare
 
+.PHONY: test-m1
+test-m1: venv ## every requirement of the first milestone on a freshly converged lab server; makes docs/requirements.md
+	dev/test-m1
+
 .PHONY: test-gpu
 test-gpu: venv ## what needs a real NVIDIA GPU on this machine
 	$(PYTEST) tests/gpu
