@@ -50,7 +50,8 @@ def page(sections: list[dict[str, Any]], walk: list[dict[str, Any]]) -> str:
         lines += [f"## {section['section']}", "", "| id | requirement | state | done by | shown by |", "| --- | --- | --- | --- | --- |"]
         for row in section["rows"]:
             shown = ", ".join([*(["`make test-m1`"] if row["id"] in walked else []), *row.get("tests", [])])
-            lines.append("| " + " | ".join(map(_cell, (row["id"], row["text"], state(row, walked, first=number == 0), row.get("by", ""), shown))) + " |")
+            said = state(row, walked, first=number == 0)
+            lines.append("| " + " | ".join(map(_cell, (row["id"], row["text"], said, row.get("by", ""), shown))) + " |")
         lines.append("")
     lines += ["## What the walk did and saw", "", "| id | done | seen | |", "| --- | --- | --- | --- |"]
     for row in walk:
