@@ -62,7 +62,7 @@ class Forwarder:
             if link is None:
                 raise DaemonUnavailable("the connection to dockerd is gone")
             if response.status == 200 and needs_body(verdict.response):
-                said = rewrite(verdict.response, b"".join(link.body(response)), identity, context)
+                said = rewrite(verdict.response, b"".join(link.body(response)), identity, context, verdict.most)
             begin()
             return self._answer(head, verdict, context, response, said, link)
         except BaseException:

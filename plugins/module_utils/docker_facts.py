@@ -19,6 +19,7 @@ from .core.gate.facts import (
     ExecFact,
     Image,
     ImageFact,
+    LegacyFact,
     Network,
     NetworkCountFact,
     NetworkFact,
@@ -32,6 +33,7 @@ from .core.gate.facts import (
 from .core.gate.identity import OWNER_LABEL
 from .docker_upstream import DockerClient, label_filter, segment
 from .image_tags import ImageTags
+from .legacy_containers import LegacyContainers
 
 
 def root_of(path: str) -> Root | None:
@@ -51,6 +53,7 @@ class DockerFacts:
         self._docker = docker
         self._paths = paths
         self._tags = tags
+        self._legacy = LegacyContainers(docker)
 
     def answer(self, question: Question, rights: Rights) -> Answer:
         """The answer to one question; ``rights`` are the caller's. Raises DaemonUnavailable or DaemonRefused."""
@@ -69,7 +72,9 @@ class DockerFacts:
         if isinstance(question, RootFact):
             return root_of(question.path)
         if isinstance(question, RunningFact):
-            return len(self._docker.call("GET", f"/containers/json?{label_filter(f'{OWNER_LABEL}={question.user}')}"))
+            return self._running(question)
+        if isinstance(question, LegacyFact):
+            return self._legacy.count(question.user, question.uid)
         if isinstance(question, NetworkCountFact):
             return len(self._docker.call("GET", f"/networks?{label_filter(f'{OWNER_LABEL}={question.user}')}"))
         raise TypeError(f"no way to answer {type(question).__name__}")
@@ -80,7 +85,19 @@ class DockerFacts:
             return None
         networks = (found.get("NetworkSettings") or {}).get("Networks") or {}
         labels = found["Config"].get("Labels") or {}
-        return Container(found["Id"], found["Name"].lstrip("/"), labels, bool(found["State"]["Running"]), tuple(networks))
+        return Container(
+            found["Id"],
+            found["Name"].lstrip("/"),
+            labels,
+            bool(found["State"]["Running"]),
+            tuple(networks),
+            found.get("HostConfig") or {},
+            tuple(found.get("Mounts") or ()),
+        )
+
+    def _running(self, question: RunningFact) -> int:
+        labelled = self._docker.call("GET", f"/containers/json?{label_filter(f'{OWNER_LABEL}={question.user}')}")
+        return len(labelled) + self._legacy.running_unlabelled(question.user, question.uid)
 
     def _exec(self, exec_id: str) -> Exec | None:
         found = self._docker.find(f"/exec/{segment(exec_id)}/json") if exec_id else None
@@ -88,7 +105,7 @@ class DockerFacts:
 
     def _volume(self, name: str) -> Volume | None:
         found = self._docker.find(f"/volumes/{segment(name)}") if name else None
-        return None if found is None else Volume(found["Name"], found.get("Labels") or {})
+        return None if found is None else Volume(found["Name"], found.get("Labels") or {}, found.get("Options") or {})
 
     def _network(self, ref: str) -> Network | None:
         found = self._docker.find(f"/networks/{segment(ref)}") if ref else None

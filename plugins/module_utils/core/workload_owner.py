@@ -2,20 +2,19 @@
 # SPDX-License-Identifier: MIT
 """Whose a container or a process is, and how that was concluded. Nothing is guessed: without evidence it is nobody's.
 
-Evidence in the order of how hard it is to forge: the slice that the gate chose, the gate's label, labels of the AIME tools, the uid in
-their container names, the login uid of the kernel, directories that really belong to the person they are named for, the process's uid.
+Evidence in the order of how hard it is to forge: the slice that the gate chose, the marks on the container (``container_marks``), the login
+uid of the kernel, directories that really belong to the person they are named for, the process's uid.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from .cgroup_path import place
+from .container_marks import has_marks, marked
 from .workload_facts import ContainerFacts, People, ProcessFacts
 
-_AIME_NAME = re.compile(r".+\._\.(\d+)")
 _FIRST_HUMAN_UID = 1000
 _UNSET_NAMES = 65534
 
@@ -41,17 +40,12 @@ def _evidence(facts: ContainerFacts, people: People) -> Iterator[Owner]:
     where = place(facts.cgroup_path)
     if where.uid is not None:
         yield Owner(people.names.get(where.uid, str(where.uid)), where.uid, "slice")
-    uid_label = facts.labels.get("ds01.uid", "")
-    if uid_label.isdigit():
-        yield Owner(facts.labels.get("ds01.user") or people.names.get(int(uid_label)), int(uid_label), "label")
-    for label, how in (("ds01.user", "label"), ("aime.mlc.USER", "aime label")):
-        uid = people.uid_of(facts.labels.get(label, ""))
-        if uid is not None:
-            yield Owner(people.names[uid], uid, how)
-    match = _AIME_NAME.fullmatch(facts.name)
-    if match and int(match.group(1)) in people.names:
-        yield Owner(people.names[int(match.group(1))], int(match.group(1)), "name")
-    yield from _folders(facts, people)
+    mark = marked(facts.labels, facts.name, people.names)
+    if mark is not None:
+        yield Owner(mark.user, mark.uid, mark.how)
+    elif not has_marks(facts.labels, facts.name):
+        # Marks that contradict each other, or name nobody, are no reason to look further: the gate doesn't either.
+        yield from _folders(facts, people)
 
 
 def _folders(facts: ContainerFacts, people: People) -> Iterator[Owner]:

@@ -22,6 +22,7 @@ from ds01.core.gate.facts import (
     Facts,
     Image,
     ImageFact,
+    LegacyFact,
     Network,
     NetworkCountFact,
     NetworkFact,
@@ -131,6 +132,7 @@ class World:
         }
     )
     running: int = 0
+    legacy: int = 0
     network_count: int = 1
 
     def answer(self, question: Any) -> Any:
@@ -154,6 +156,8 @@ class World:
             return self.roots.get(question.path)
         if isinstance(question, RunningFact):
             return self.running
+        if isinstance(question, LegacyFact):
+            return self.legacy
         if isinstance(question, NetworkCountFact):
             return self.network_count
         raise TypeError(question)

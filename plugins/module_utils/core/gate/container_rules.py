@@ -9,7 +9,7 @@ import re
 from .. import slice_names
 from ..claim import CLAIM_ID
 from ..refusal import Refusal
-from . import resource_rules
+from . import made_with, resource_rules
 from .body_fields import Field, Kind, Table, Treatment, read
 from .case import Case
 from .create_fields import HOST_CONFIG
@@ -17,7 +17,7 @@ from .create_rules import check_new_name, refuse_foreign_name
 from .facts import Container, ContainerFact, NetworkFact, RunningFact
 from .identity import OWNER_LABEL, UID_LABEL
 from .label_rules import CLAIM_LABEL, GPU_LABEL
-from .ownership import PREDEFINED_NETWORKS, own_container
+from .ownership import PREDEFINED_NETWORKS, legacy_mark, own_container
 from .rebuild import forward, wanted_upgrade
 from .verdict import EnsureSlice, Forward, GrantClaim, ReleaseClaim, Stop
 
@@ -32,6 +32,14 @@ _UPDATE = Table(
         **{name: known for name, known in HOST_CONFIG.fields.items() if known.treatment in (Treatment.DENY, Treatment.DENY_SET)},
     }
 )
+_ARCHIVE = "/containers/{id}/archive"
+_CHECKS = {
+    **{f"{method} {_ARCHIVE}": made_with.check_copy for method in ("HEAD", "GET", "PUT")},
+    **{
+        f"{route}": made_with.check_enter
+        for route in ("POST /containers/{id}/attach", "GET /containers/{id}/attach/ws", "POST /containers/{id}/unpause")
+    },
+}
 _WAITS = frozenset(("", "not-running", "next-exit", "removed"))
 _SIGNAL = re.compile(r"(?:[A-Za-z0-9+-]{1,20})?")
 
@@ -39,6 +47,9 @@ _SIGNAL = re.compile(r"(?:[A-Za-z0-9+-]{1,20})?")
 def container(case: Case) -> Forward:
     """A route that only needs the container to be the caller's."""
     found = own_container(case, case.request.names["id"])
+    check = _CHECKS.get(case.request.route.name)
+    if check is not None:
+        check(case, found)
     query = case.request.query
     if query.get("condition", "") not in _WAITS or _SIGNAL.fullmatch(query.get("signal", "")) is None:
         raise Stop(400, "the query parameter condition or signal is not one of docker's.", "query-value")
@@ -51,9 +62,10 @@ def start_container(case: Case) -> Forward:
     """Start and restart: what the container joins must still be its owner's, its slice must exist, and its GPU is granted now."""
     found = own_container(case, case.request.names["id"])
     user, uid = _owner(case, found)
+    made_with.check_start(case, found)
     joined = [name for name in found.networks if name not in PREDEFINED_NETWORKS]
     counted = not found.running and user == case.identity.user and case.limits.container.count is not None
-    case.facts.require(*(NetworkFact(name) for name in joined), *([RunningFact(user)] if counted else []))
+    case.facts.require(*(NetworkFact(name) for name in joined), *([RunningFact(user, uid)] if counted else []))
     for name in joined:
         network = case.facts.network(name)
         if network is not None and network.labels.get(OWNER_LABEL) != user:
@@ -63,7 +75,7 @@ def start_container(case: Case) -> Forward:
                 "foreign-network",
             )
     if counted:
-        _check_count(case, user)
+        _check_count(case, user, uid)
     claim = found.labels.get(CLAIM_LABEL, "")
     if CLAIM_ID.fullmatch(claim):
         grant = GrantClaim(claim, uid, user, found.id, found.name, found.labels.get(GPU_LABEL, ""))
@@ -72,8 +84,10 @@ def start_container(case: Case) -> Forward:
 
 
 def _owner(case: Case, found: Container) -> tuple[str, int]:
-    """(user, uid) of the container's owner. One without labels was not made here: an admin starts it on the root socket."""
+    """(user, uid) of the container's owner. One of before the gate only its owner starts; one of nobody needs the root socket."""
     user, uid = found.labels.get(OWNER_LABEL, ""), found.labels.get(UID_LABEL, "")
+    if legacy_mark(case.identity, found.labels, found.name) is not None:
+        return case.identity.user, case.identity.uid
     if not user or not uid.isdecimal():
         raise Refusal(
             f"start of container {found.name} is refused",
@@ -85,8 +99,8 @@ def _owner(case: Case, found: Container) -> tuple[str, int]:
     return user, int(uid)
 
 
-def _check_count(case: Case, user: str) -> None:
-    running, limit = case.facts.running(user), case.limits.container.count
+def _check_count(case: Case, user: str, uid: int) -> None:
+    running, limit = case.facts.running(user, uid), case.limits.container.count
     if limit is not None and running >= limit:
         raise Refusal(
             "start is refused",

@@ -15,7 +15,7 @@ from .case import Case
 from .create_fields import CREATE
 from .facts import ContainerFact, Image, ImageFact
 from .image_names import canonical
-from .ownership import owns, usable_image
+from .ownership import owns_container, usable_image
 from .path import is_image_name, is_name, looks_like_id
 from .rebuild import forward
 from .verdict import Effect, Forward, Stop
@@ -87,7 +87,7 @@ def create_container(case: Case) -> Forward:
 def refuse_foreign_name(case: Case, name: str) -> None:
     """409 when another person's container has that name."""
     there = case.facts.container(name)
-    if there is not None and there.name == name and not owns(case.identity, there.labels):
+    if there is not None and there.name == name and not owns_container(case.identity, there):
         raise Stop(
             409,
             f'Conflict. The container name "/{name}" is already in use by another user of this server. '

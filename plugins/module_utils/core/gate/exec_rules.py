@@ -10,6 +10,7 @@ from .body_fields import Field, Kind, Table, Treatment, read
 from .case import Case
 from .create_fields import FLAG, TEXT, TEXTS, WORDS
 from .facts import Container
+from .made_with import check_enter
 from .ownership import own_container
 from .rebuild import forward, wanted_upgrade
 from .verdict import Forward, Stop
@@ -43,6 +44,7 @@ _EXEC_ID = re.compile(r"[0-9a-f]{64}")
 def create_exec(case: Case) -> Forward:
     """A new exec instance."""
     found = own_container(case, case.request.names["id"])
+    check_enter(case, found)
     return forward(case, names={"id": found.id}, body=read(case.body, _EXEC), object_id=found.id)
 
 

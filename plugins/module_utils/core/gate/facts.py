@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import cast
+from typing import Any, cast
 
 
 @dataclass(frozen=True)
@@ -68,9 +68,18 @@ class RootFact:
 
 @dataclass(frozen=True)
 class RunningFact:
-    """How many containers of ``user`` run now. Answer: int."""
+    """How many containers of ``user`` (with that uid) run now, those of before the gate included. Answer: int."""
 
     user: str
+    uid: int
+
+
+@dataclass(frozen=True)
+class LegacyFact:
+    """How many containers of before the gate ``user`` (with that uid) has, running or not. Answer: int."""
+
+    user: str
+    uid: int
 
 
 @dataclass(frozen=True)
@@ -80,14 +89,16 @@ class NetworkCountFact:
     user: str
 
 
-Question = ContainerFact | ExecFact | VolumeFact | NetworkFact | ImageFact | BindFact | RootFact | RunningFact | NetworkCountFact
+Question = (
+    ContainerFact | ExecFact | VolumeFact | NetworkFact | ImageFact | BindFact | RootFact | RunningFact | LegacyFact | NetworkCountFact
+)
 
 
 @dataclass(frozen=True)
 class Container:
     """A container: ``id`` 64 hex digits, ``name`` without the leading slash, ``labels`` as Docker holds them.
 
-    ``networks`` are the keys of NetworkSettings.Networks.
+    ``networks`` are the keys of NetworkSettings.Networks. ``host`` is HostConfig and ``mounts`` is Mounts, as inspect shows them.
     """
 
     id: str
@@ -95,6 +106,8 @@ class Container:
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)
     running: bool = False
     networks: tuple[str, ...] = ()
+    host: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    mounts: tuple[Mapping[str, Any], ...] = field(default=(), hash=False)
 
 
 @dataclass(frozen=True)
@@ -107,10 +120,11 @@ class Exec:
 
 @dataclass(frozen=True)
 class Volume:
-    """A volume with its labels (empty when Docker says null)."""
+    """A volume with its labels and driver options (empty when Docker says null)."""
 
     name: str
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)
+    options: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)
@@ -218,9 +232,13 @@ class Facts:
         """What that bind root is."""
         return cast("Root | None", self._answer(RootFact(path)))
 
-    def running(self, user: str) -> int:
+    def running(self, user: str, uid: int) -> int:
         """How many containers that user has running."""
-        return cast("int", self._answer(RunningFact(user)))
+        return cast("int", self._answer(RunningFact(user, uid)))
+
+    def legacy(self, user: str, uid: int) -> int:
+        """How many containers of before the gate that user has."""
+        return cast("int", self._answer(LegacyFact(user, uid)))
 
     def network_count(self, user: str) -> int:
         """How many networks that user has."""

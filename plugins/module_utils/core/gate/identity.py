@@ -7,8 +7,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-OWNER_LABEL = "ds01.user"
-UID_LABEL = "ds01.uid"
+from ..container_marks import OWNER_LABEL as OWNER_LABEL
+from ..container_marks import UID_LABEL as UID_LABEL
+
 INTERNAL_LABEL = "ds01.internal"
 
 _REPOSITORY_COMPONENT = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")

@@ -45,7 +45,7 @@ _PRIVATE = {
 }
 _MOST_CONTAINERS = 50
 _JOINABLE = ("IpcMode", "PidMode", "NetworkMode")
-_NO_NEW_PRIVILEGES = frozenset(("no-new-privileges", "no-new-privileges=true", "no-new-privileges:true"))
+NO_NEW_PRIVILEGES = frozenset(("no-new-privileges", "no-new-privileges=true", "no-new-privileges:true"))
 _ALIAS = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -130,7 +130,7 @@ def security_options(host: Mapping[str, Any]) -> dict[str, Any]:
     """``no-new-privileges`` and nothing that loosens a profile."""
     options = host.get("SecurityOpt", [])
     for option in options:
-        if option not in _NO_NEW_PRIVILEGES:
+        if option not in NO_NEW_PRIVILEGES:
             raise Refusal(
                 f"HostConfig.SecurityOpt = {ascii(option)[:80]} is refused",
                 "seccomp, AppArmor and label profiles are the server's",

@@ -6,9 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ..container_marks import Mark, marked
 from .case import Case
 from .facts import Container, Image, Network, Volume
-from .identity import INTERNAL_LABEL, OWNER_LABEL, Identity
+from .identity import INTERNAL_LABEL, OWNER_LABEL, UID_LABEL, Identity
 from .image_names import canonical
 from .verdict import Stop
 
@@ -19,6 +20,19 @@ RESERVED_PREFIX = "ds01."
 def owns(identity: Identity, labels: Mapping[str, str]) -> bool:
     """Whether a thing with these labels is the person's, or the person an admin."""
     return identity.admin or (identity.user != "" and labels.get(OWNER_LABEL) == identity.user)
+
+
+def legacy_mark(identity: Identity, labels: Mapping[str, str], name: str) -> Mark | None:
+    """The mark of before the gate by which a container is that person's, or None."""
+    mark = marked(labels, name, {identity.uid: identity.user}) if identity.user and UID_LABEL not in labels else None
+    return mark if mark is not None and mark.uid == identity.uid else None
+
+
+def owns_container(identity: Identity, container: Container) -> bool:
+    """Whether a container is the person's, or the person an admin. The gate's own label beats every mark of before."""
+    if UID_LABEL in container.labels or identity.admin:
+        return owns(identity, container.labels)
+    return legacy_mark(identity, container.labels, container.name) is not None
 
 
 def no_container(ref: str) -> Stop:
@@ -35,7 +49,7 @@ def no_image(ref: str) -> Stop:
 def own_container(case: Case, ref: str) -> Container:
     """The caller's container that ``ref`` means; 404 otherwise."""
     container = case.facts.container(ref)
-    if container is None or not owns(case.identity, container.labels):
+    if container is None or not owns_container(case.identity, container):
         raise no_container(ref)
     return container
 

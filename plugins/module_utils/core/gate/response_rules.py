@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .context import Context
+from .facts import Container
 from .identity import Identity
-from .ownership import PREDEFINED_NETWORKS, owns
+from .ownership import PREDEFINED_NETWORKS, owns, owns_container
 from .verdict import ResponseRule
 
 _MIN_API = (1, 41)
@@ -27,13 +28,15 @@ def cap_api_header(value: str, context: Context) -> str:
     return _text(min(_version(value) or context.api_max, context.api_max))
 
 
-def rewrite(rule: ResponseRule, raw: bytes, identity: Identity, context: Context) -> bytes:
-    """The answer's body as the caller gets it. Raises ValueError when the daemon sent no JSON of the expected form."""
-    value = json.loads(raw)
-    return (
-        json.dumps(_REWRITES[rule](value, identity, context), ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
-        + b"\n"
-    )
+def rewrite(rule: ResponseRule, raw: bytes, identity: Identity, context: Context, most: int = 0) -> bytes:
+    """The answer's body as the caller gets it; of a list the first ``most`` entries, unless that is 0.
+
+    Raises ValueError when the daemon sent no JSON of the expected form.
+    """
+    value = _REWRITES[rule](json.loads(raw), identity, context)
+    if most and isinstance(value, list):
+        value = value[:most]
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass") + b"\n"
 
 
 def _version(text: str) -> tuple[int, int] | None:
@@ -78,6 +81,19 @@ def _own_networks(value: Any, identity: Identity, _context: Context) -> Any:
     return [item for item in value if item.get("Name") in PREDEFINED_NETWORKS or owns(identity, item.get("Labels") or {})]
 
 
+def _own_containers(value: Any, identity: Identity, _context: Context) -> Any:
+    """/containers/json: the reader's own, those of before the gate included, which no filter of dockerd's finds."""
+    if not isinstance(value, list):
+        raise ValueError(f"the daemon answered with {type(value).__name__}, expected a list")
+    return [item for item in value if owns_container(identity, _listed(_mapping(item)))]
+
+
+def _listed(item: Mapping[str, Any]) -> Container:
+    # A link gives a container a second name, with two slashes.
+    own = [name[1:] for name in item.get("Names") or () if name.count("/") == 1]
+    return Container(str(item.get("Id", "")), own[0] if own else "", item.get("Labels") or {})
+
+
 def _shared_network(value: Any, _identity: Identity, _context: Context) -> Any:
     """/networks/bridge without the containers in it, which are everybody's."""
     return {**_mapping(value), "Containers": {}}
@@ -86,6 +102,7 @@ def _shared_network(value: Any, _identity: Identity, _context: Context) -> Any:
 _REWRITES: Mapping[ResponseRule, Callable[[Any, Identity, Context], Any]] = {
     ResponseRule.CAP_VERSION: _cap_version,
     ResponseRule.INFO: _info,
+    ResponseRule.OWN_CONTAINERS: _own_containers,
     ResponseRule.OWN_NETWORKS: _own_networks,
     ResponseRule.SHARED_NETWORK: _shared_network,
 }

@@ -20,6 +20,7 @@ class ResponseRule(Enum):
     CAP_HEADER = "cap_header"
     CAP_VERSION = "cap_version"
     INFO = "info"
+    OWN_CONTAINERS = "own_containers"
     OWN_NETWORKS = "own_networks"
     SHARED_NETWORK = "shared_network"
 
@@ -93,6 +94,7 @@ class Forward:
     ``path`` and ``query`` are encoded. ``headers`` are names and values without framing, Host and Connection: the sender adds those
     (``request_head.serialise``). ``body`` is sent with Content-Length; with ``stream`` the client's body is framed anew instead.
     ``upgrade`` is the protocol when the connection is to be hijacked after 101. ``endless``: the answer may last as long as a container.
+    ``most``: how many entries a list that ``response`` filters may have; 0 for all.
     """
 
     method: str
@@ -108,6 +110,7 @@ class Forward:
     after: tuple[Effect, ...] = ()
     object_id: str = ""
     rule: str = ""
+    most: int = 0
 
     @property
     def hijack(self) -> bool:
