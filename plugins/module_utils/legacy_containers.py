@@ -20,7 +20,7 @@ _BY_LABEL = {"label": [LEGACY_LABEL]}
 _BY_NAME = {"name": [r"\._\.[0-9]+$"]}
 
 
-def names_of(entry: Mapping[str, Any]) -> str:
+def own_name(entry: Mapping[str, Any]) -> str:
     """The container's own name in an entry of dockerd's list; a link gives a second one, with two slashes."""
     return next((str(name)[1:] for name in entry.get("Names") or () if str(name).count("/") == 1), "")
 
@@ -66,5 +66,5 @@ def _labels(entry: Mapping[str, Any]) -> Mapping[str, str]:
 
 
 def _owned(entry: Mapping[str, Any], user: str, uid: int) -> bool:
-    mark = marked(_labels(entry), names_of(entry), {uid: user})
+    mark = marked(_labels(entry), own_name(entry), {uid: user})
     return mark is not None and mark.uid == uid

@@ -1,16 +1,19 @@
 # Copyright (c) ds01.infra contributors
 # SPDX-License-Identifier: MIT
-"""Containers made on root's socket the way the tools of before made them, with a real daemon: whose they are, and what labels can't open."""
+"""Containers made on root's socket as the tools of before made them, and a real daemon: whose they are, what labels can't open."""
 
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 
 from ds01.docker_upstream import DockerClient
 from tests.integration.daemons import wait_until
+from tests.integration.gate.gate_process import REPOSITORY
 from tests.integration.gate.people import Desk
 
 V = "/v1.45/containers"
@@ -83,3 +86,60 @@ def test_what_the_gate_makes_passes_its_own_look(alice: Desk) -> None:
     for step in (("restart", "-t", "0", "full"), ("stop", "-t", "0", "full"), ("start", "full"), ("exec", "full", "true")):
         alice.must(*step)
     alice.must("cp", "/etc/hostname", "full:/tmp/x")
+
+
+_MODULE = """
+import json, sys
+from tests import conftest
+from ansible_collections.ds01.infra.plugins.modules import legacy_containers
+from tests.unit.modules.module_runs import run_module
+options, check = json.loads(sys.argv[1])
+outcome = run_module(legacy_containers, options, check=check)
+print(json.dumps({"failed": outcome.failed, **outcome.result}))
+"""
+
+
+def carried_over(desk: Desk, *names: str, check: bool = False) -> dict[str, Any]:
+    """The module's result, run with the lab's accounts."""
+    gate = desk.gate
+    options = {
+        "carry_over": list(names),
+        "docker_socket": str(gate.daemon.socket),
+        "gate_socket": str(gate.socket),
+        "policy": str(gate.state / "policy.json"),
+    }
+    command = gate.lab.with_accounts(sys.executable, "-c", _MODULE, json.dumps([options, check]))
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=REPOSITORY)
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def test_a_container_is_carried_over_with_its_files(alice: Desk, bob: Desk, root: DockerClient) -> None:
+    assert alice.person is not None
+    (alice.person.home / "kept").write_text("in the home")
+    host = {"Binds": [f"{alice.person.home}:/workspace", "/etc:/e"], "Privileged": True, "DeviceRequests": []}
+    identity = old(root, "train._.5001", None, host)
+    root.call("POST", f"/containers/{identity}/start")
+    made = root.call("POST", f"/containers/{identity}/exec", {"Cmd": ["sh", "-c", "echo work > /done"]})["Id"]
+    root.call("POST", f"/exec/{made}/start", {})
+    wait_until(lambda: not root.call("GET", f"/exec/{made}/json")["Running"], 10, "end of the work")
+
+    assert "it runs" in carried_over(alice, "train._.5001")["msg"]
+    root.call("POST", f"/containers/{identity}/stop?t=0")
+    shown = carried_over(alice)
+    assert (shown["changed"], shown["containers"][0]["user"], shown["containers"][0]["there"]) == (False, "alice", False)
+    assert any("--privileged" in words for words in shown["containers"][0]["left_out"])
+    assert any("/etc" in words for words in shown["containers"][0]["left_out"])
+    assert carried_over(alice, "all", check=True)["changed"]
+    assert carried_over(alice)["containers"][0]["there"] is False
+    assert carried_over(alice, "train._.5001")["changed"]
+    assert not carried_over(alice, "train._.5001")["changed"]
+    assert not carried_over(alice, "all")["changed"]
+
+    alice.must("start", "train")
+    assert alice.must("exec", "train", "cat", "/done", "/workspace/kept") == "work\nin the home"
+    assert alice.must("exec", "train", "ls", "/e") == ""
+    assert root.call("GET", "/containers/train/json")["HostConfig"]["Privileged"] is False
+    assert bob.docker("run", "--rm", "alice/train:before-gate", "cat", "/done").returncode == 125
+    assert root.call("GET", f"/containers/{identity}/json")["State"]["Status"] == "exited"
+    assert "no container of before the gate" in carried_over(alice, "bobs")["msg"]
