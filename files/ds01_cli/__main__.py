@@ -27,6 +27,7 @@ _MODULES = {
     "inbox": "inbox_command",
     "greeting": "greeting_command",
     "policy": "policy_command",
+    "gate": "gate_command",
     "workloads": "workloads_command",
     "top": "top_command",
     "events": "events_command",

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 
 from ds01.caller_paths import Rights
@@ -31,12 +30,6 @@ class Caller:
         return self.identity.uid
 
 
-def without_quota(limits: Limits) -> Limits:
-    """The same limits with no count of GPUs and containers: for judging in mode ``observe``."""
-    gpu = dataclasses.replace(limits.gpu, equivalents=None)
-    return dataclasses.replace(limits, gpu=gpu, container=dataclasses.replace(limits.container, count=None))
-
-
 class Callers:
     """Makes callers of peers."""
 
@@ -45,9 +38,9 @@ class Callers:
         self._resolver = resolver
 
     @property
-    def observe(self) -> bool:
-        """Whether quotas are only watched."""
-        return self._resolver.policies.current().gate.observe
+    def observed(self) -> frozenset[str]:
+        """The groups of rules that are only watched."""
+        return self._resolver.policies.current().gate.observed
 
     def forget(self) -> None:
         """Look everybody up anew in the user database."""

@@ -17,9 +17,11 @@ from typing import Any
 from ds01.caller_paths import PathServerGone
 from ds01.core.gate.case import Admitted
 from ds01.core.gate.judge import admit
+from ds01.core.gate.replay import kept
 from ds01.core.gate.request_head import BadHead, RequestHead
 from ds01.core.gate.route import Body
 from ds01.core.gate.verdict import Answer, Forward
+from ds01.core.policy_model import GateSettings
 from ds01.core.refusal import Refusal
 from ds01.core.v1_table import PREFIX
 from ds01.docker_upstream import DaemonRefused, DaemonUnavailable
@@ -163,6 +165,7 @@ class Connection:
             self._skip_body(head)
             return admitted
         request.name = admitted.route.name
+        request.admitted = admitted
         request.container = admitted.names.get("id", "")
         body = self._body(head, admitted)
         with contextlib.ExitStack() as queue:
@@ -184,10 +187,10 @@ class Connection:
             if request.name == _CREATE:
                 services.traffic.count_create(caller.uid, gate.creates_per_minute)
             elif request.name in _BUILDS:
-                held.enter_context(services.traffic.building(caller.uid, gate.builds))
+                self._count_build(held, caller, request.name, gate)
             if admitted.alone:
                 held.enter_context(services.traffic.turn(caller.uid))
-            verdict = services.judgement.verdict(caller, admitted, body, context, observe=gate.observe)
+            verdict = services.judgement.verdict(caller, admitted, body, context, observed=gate.observed)
             if isinstance(verdict, Answer):
                 return verdict
             request.take(verdict)
@@ -198,6 +201,16 @@ class Connection:
                 request.keep = self._forwarder.forward(head, verdict, caller.identity, context, outcome, request.begin)
                 request.status = outcome.status
         return None
+
+    def _count_build(self, held: contextlib.ExitStack, caller: Caller, route: str, gate: GateSettings) -> None:
+        """One build more of that person for as long as ``held`` lasts; where policy only observes builds, one too many is logged."""
+        try:
+            held.enter_context(self._services.traffic.building(caller.uid, gate.builds))
+        except Refusal as refusal:
+            if "builds" not in gate.observed:
+                raise
+            about = {"route": route, "object": "", "rule": refusal.rule, "why": refusal.why}
+            self._services.audit.note("would_refuse", uid=caller.uid, user=caller.identity.user, **about)
 
     def _body(self, head: RequestHead, admitted: Admitted) -> bytes | None:
         if admitted.body is Body.STREAM:
@@ -235,7 +248,8 @@ class Connection:
             "ms": round((time.monotonic() - started) * 1000, 1),
         }
         if outcome not in ("forwarded", "client-gone") and status is not None and status >= 400:
-            if self._services.audit.refusal(self._peer.uid, **fields) and _denies(request, status, outcome):
+            again = kept(request.admitted) if request.admitted is not None else {}
+            if self._services.audit.refusal(self._peer.uid, **fields, **again) and _denies(request, status, outcome):
                 details = {**{key: fields[key] for key in ("rule", "route", "status", "request")}, "why": why[:_MOST_WHY]}
                 self._services.recorder.record("gate.denied", user=fields["user"], uid=self._peer.uid, details=details)
         elif request.head.method not in _READING:
@@ -262,6 +276,7 @@ class _Request:
         self.container = ""
         self.sent = False
         self.answering = False
+        self.admitted: Admitted | None = None
 
     def take(self, verdict: Forward) -> None:
         """The verdict's names for the object and the rule."""

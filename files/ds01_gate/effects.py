@@ -12,6 +12,7 @@ from typing import Any
 from ds01.allocator import AllocationError
 from ds01.caller_paths import CallerPaths, PathRefused
 from ds01.core.gate.identity import OWNER_LABEL
+from ds01.core.gate.observe import lifted
 from ds01.core.gate.verdict import Effect, EnsureSlice, EnsureVolume, Forward, GrantClaim, MakeDirectory, RecordImage, ReleaseClaim, Stop
 from ds01.core.gate.wait_label import WAIT_LABEL, wait_seconds
 from ds01.core.limits import Limits
@@ -20,7 +21,7 @@ from ds01.core.refusal import Refusal
 from ds01.docker_upstream import DaemonRefused, DaemonUnavailable, DockerClient, segment
 from ds01.image_tags import ImageTags, Writer
 from ds01.slice_control import SliceError, Slices
-from ds01_gate.caller import Caller, Callers, without_quota
+from ds01_gate.caller import Caller, Callers
 from ds01_gate.claim_keeper import ClaimKeeper, Grant
 from ds01_gate.turn_wait import WAITABLE, MustWait, TurnWait
 
@@ -135,7 +136,7 @@ class Effects:
         labels = self._labels(wanted.container_id)
         kind = labels.get(KIND_LABEL)
         limits = self._callers.limits_of(wanted.uid, kind=kind if kind in KINDS else None, container=wanted.container_name)
-        observed = without_quota(limits) if self._callers.observe else None
+        observed = lifted(limits, frozenset({"gpus"})) if "gpus" in self._callers.observed else None
         with self._keeper.starting(wanted.container_id):
             try:
                 grant = self._granted(wanted, limits, observed)

@@ -29,7 +29,6 @@ from ds01.core.gate.verdict import Answer, Forward, GrantClaim, Need
 from ds01.core.gpu_request import GpuRequest
 from ds01.core.limits import Limits
 from ds01.core.refusal import Refusal
-from ds01_gate.caller import without_quota
 
 LET_THROUGH, REFUSED, UNKNOWN = 0, 1, 2
 _MOST_ROUNDS = 64
@@ -47,21 +46,28 @@ def options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("target", nargs="?", help="path and query, such as /v1.45/containers/create?name=x")
     parser.add_argument("--user", help="for whom (with --line: whom the line names, unless said otherwise)")
     parser.add_argument("--body", type=Path, help="a file with the JSON body")
-    parser.add_argument("--line", help="a line of the gate's log, or - for standard input; it has no body")
+    parser.add_argument("--line", help="a line of the gate's log, or - for standard input; one of a refusal has its body")
     parser.add_argument("--config", type=Path, help="the gate's settings")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser.parse_args(arguments)
 
 
-def from_line(text: str) -> tuple[str, str, str | None]:
-    """(method, target, user) of a request in the log: the route's names stand for the object that the line names."""
+def from_line(text: str) -> tuple[str, str, str | None, bytes]:
+    """(method, target, user, body) of a request in the log.
+
+    The line of a refusal has target and body, without the values of variables and without commands. Of any other line the route's names
+    stand for the object that it names.
+    """
     try:
         line = json.loads(text[text.index("{") :])
         method, _, route = line["route"].partition(" ")
+        body = json.dumps(line["body"]).encode() if isinstance(line.get("body"), dict) else b""
+        if isinstance(line.get("target"), str):
+            return method, line["target"], line.get("user"), body
         target = route.replace("{id}", line.get("object") or "unknown").replace("{name}", line.get("object") or "unknown")
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise CannotJudge(f"this is no line of a request in the gate's log ({error}); expected a JSON object with route and user") from None
-    return method, target.replace("{name*}", line.get("object") or "unknown"), line.get("user")
+    return method, target.replace("{name*}", line.get("object") or "unknown"), line.get("user"), body
 
 
 def head_of(method: str, target: str, body: bytes) -> RequestHead:
@@ -155,9 +161,9 @@ def render(document: dict[str, Any]) -> str:
 
 def request_of(given: argparse.Namespace) -> tuple[str, str, bytes, str]:
     """(method, target, body, user) as the command line says; raises CannotJudge."""
-    user = given.user
+    user, body = given.user, b""
     if given.line is not None:
-        method, target, named = from_line(sys.stdin.readline() if given.line == "-" else given.line)
+        method, target, named, body = from_line(sys.stdin.readline() if given.line == "-" else given.line)
         user = user or named
     elif given.method is None or given.target is None:
         raise CannotJudge("no request was given; expected METHOD TARGET, or --line")
@@ -166,12 +172,7 @@ def request_of(given: argparse.Namespace) -> tuple[str, str, bytes, str]:
     if not user:
         raise CannotJudge("for whom is not said; expected --user NAME")
     try:
-        body = b"" if given.body is None else given.body.read_bytes()
+        body = body if given.body is None else given.body.read_bytes()
     except OSError as error:
         raise CannotJudge(f"{given.body}: {error.strerror}") from None
     return method, target, body, user
-
-
-def without(limits: Limits, observe: bool) -> Limits | None:
-    """The limits that count where policy observes, else None."""
-    return without_quota(limits) if observe else None

@@ -14,8 +14,8 @@ from typing import Any
 from ds01.allocator import AllocationPaths, Allocator
 from ds01.caller_paths import CallerPaths, PathServerGone, Rights
 from ds01.core.gate.identity import Identity
+from ds01.core.gate.observe import lifted, lifted_context
 from ds01.core.gate.verdict import Answer, Forward
-from ds01.core.limits import Limits
 from ds01.core.policy_problems import PolicyError
 from ds01.docker_facts import DockerFacts
 from ds01.docker_upstream import DaemonRefused, DaemonUnavailable, DockerClient
@@ -64,18 +64,17 @@ def _document(given: argparse.Namespace, settings: Settings) -> dict[str, Any]:
     rights = Rights(person.uid, entry.gid, tuple(gid for _, gid in entry.groups))
     docker = DockerClient(settings.docker)
     facts = DockerFacts(docker, CallerPaths(), ImageTags(Path(settings.image_tags)))
-    context = Judgement(settings, docker, facts, Audit(io.StringIO())).context()
+    context = Judgement(settings, docker, facts, Audit(io.StringIO()), policies).context()
     head = explain.head_of(method, target, body)
 
-    def verdict_for(what: Limits) -> Forward | Answer:
-        return explain.judged(identity, head, body, what, context, rights, facts.answer)
-
-    verdict = verdict_for(limits)
-    lifted = None
-    if isinstance(verdict, Answer) and verdict.status >= 400 and (free := explain.without(limits, policies.current().gate.observe)):
-        lifted = verdict_for(free)
+    verdict = explain.judged(identity, head, body, limits, context, rights, facts.answer)
+    free: Forward | Answer | None = None
+    observed = policies.current().gate.observed
+    if isinstance(verdict, Answer) and verdict.status >= 400 and observed:
+        at_large = lifted(limits, observed), lifted_context(context, observed)
+        free = explain.judged(identity, head, body, *at_large, rights, facts.answer)
     where = AllocationPaths(
         Path(settings.claims), Path(settings.claims_lock), Path(settings.devices), Path(settings.cdi_base), Path(settings.reservations)
     )
     gpus = explain.grants(verdict, people.limits, Allocator(where, NoSlices()).moment) if isinstance(verdict, Forward) else []
-    return explain.account(verdict, gpus, lifted)
+    return explain.account(verdict, gpus, free)

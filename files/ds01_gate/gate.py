@@ -88,7 +88,7 @@ class Gate:
             recorder=recorder,
             callers=self._callers,
             policies=policies,
-            judgement=Judgement(settings, docker, DockerFacts(docker, paths, tags), audit),
+            judgement=Judgement(settings, docker, DockerFacts(docker, paths, tags), audit, policies),
             effects=Effects(docker, paths, tags, slices, keeper, self._callers, self._waiting),
             streams=Streams(settings.splice, audit),
             traffic=Traffic(),

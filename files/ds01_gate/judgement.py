@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import secrets
 from datetime import datetime, timezone
@@ -12,12 +13,14 @@ from ds01.core.gate.case import Admitted
 from ds01.core.gate.context import Context
 from ds01.core.gate.facts import Facts
 from ds01.core.gate.judge import judge
+from ds01.core.gate.observe import lifted, lifted_context
 from ds01.core.gate.verdict import Answer, Forward, Need
 from ds01.core.limits import Limits
 from ds01.docker_facts import DockerFacts
 from ds01.docker_upstream import DaemonUnavailable, DockerClient
+from ds01.policy_file import PolicyFile
 from ds01_gate.audit import Audit
-from ds01_gate.caller import Caller, without_quota
+from ds01_gate.caller import Caller
 from ds01_gate.settings import Settings
 
 _MOST_ROUNDS = 64
@@ -28,11 +31,14 @@ _OLDEST_API = (1, 45)
 class Judgement:
     """One for the process."""
 
-    def __init__(self, settings: Settings, docker: DockerClient, facts: DockerFacts, audit: Audit) -> None:
+    def __init__(
+        self, settings: Settings, docker: DockerClient, facts: DockerFacts, audit: Audit, policies: PolicyFile | None = None
+    ) -> None:
         self._settings = settings
         self._docker = docker
         self._facts = facts
         self._audit = audit
+        self._policies = policies
         self._api: tuple[int, int] | None = None
 
     def forget_daemon(self) -> None:
@@ -53,7 +59,7 @@ class Judgement:
 
     def context(self) -> Context:
         """The moment and the host, for one request. Raises DaemonUnavailable."""
-        return Context(
+        context = Context(
             api_max=self._api_max(),
             created_at=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
             new_claim_id=f"c{secrets.token_hex(6)}",
@@ -61,17 +67,28 @@ class Judgement:
             buildkit_allowed=self._settings.buildkit,
             networks_per_user=self._settings.networks_per_user,
         )
+        if self._policies is None:
+            return context
+        policy = self._policies.current()
+        return dataclasses.replace(
+            context,
+            network_default=policy.network_default,
+            registries=policy.registries,
+            shared_namespaces=policy.shared_namespaces,
+        )
 
-    def verdict(self, caller: Caller, request: Admitted, body: bytes | None, context: Context, *, observe: bool) -> Forward | Answer:
+    def verdict(
+        self, caller: Caller, request: Admitted, body: bytes | None, context: Context, *, observed: frozenset[str]
+    ) -> Forward | Answer:
         """What happens to the request. Raises DaemonUnavailable, DaemonRefused, PathServerGone."""
         facts = Facts()
         verdict, facts = self._judged(caller, request, body, facts, caller.limits, context)
-        if observe and isinstance(verdict, Answer) and verdict.status >= 400:
-            lifted, _ = self._judged(caller, request, body, facts, without_quota(caller.limits), context)
-            if isinstance(lifted, Forward):
-                about = {"route": request.route.name, "object": lifted.object_id, "rule": verdict.rule, "why": verdict.body}
+        if observed and isinstance(verdict, Answer) and verdict.status >= 400:
+            free, _ = self._judged(caller, request, body, facts, lifted(caller.limits, observed), lifted_context(context, observed))
+            if isinstance(free, Forward):
+                about = {"route": request.route.name, "object": free.object_id, "rule": verdict.rule, "why": verdict.body}
                 self._audit.note("would_refuse", uid=caller.uid, user=caller.identity.user, **about)
-                return lifted
+                return free
         return verdict
 
     def _judged(

@@ -97,6 +97,7 @@ actions:
   returned: success
 """
 
+import contextlib
 import pwd
 from typing import Any
 from urllib.parse import urlencode
@@ -135,13 +136,12 @@ def read_accounts(listed: list[dict[str, Any]]) -> dict[int, str]:
     names = {str((one.get("Labels") or {}).get(label, "")) for one in listed for label in (OWNER_LABEL, LEGACY_LABEL)}
     numbers = {int(match.group(1)) for one in listed if (match := LEGACY_NAME.fullmatch(own_name(one)))}
     found: dict[int, str] = {}
-    for look_up, keys in ((pwd.getpwnam, names - {""}), (pwd.getpwuid, numbers)):
-        for key in keys:
-            try:
-                entry = look_up(key)
-            except (KeyError, OverflowError, ValueError):
-                continue
-            found[entry.pw_uid] = entry.pw_name
+    for name in names - {""}:
+        with contextlib.suppress(KeyError, ValueError):
+            found[pwd.getpwnam(name).pw_uid] = name
+    for number in numbers:
+        with contextlib.suppress(KeyError, OverflowError):
+            found[number] = pwd.getpwuid(number).pw_name
     return found
 
 

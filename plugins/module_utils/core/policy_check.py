@@ -104,4 +104,5 @@ def _notifications(item: dict[str, Any]) -> Notifications:
 
 
 def _gate(item: dict[str, Any]) -> GateSettings:
-    return GateSettings(item["mode"] == "observe", item["connections"], item["creates_per_minute"], item["builds"], item["queue_hold"])
+    observed = frozenset(name for name, mode in item["modes"].items() if (mode or item["mode"]) == "observe")
+    return GateSettings(observed, item["connections"], item["creates_per_minute"], item["builds"], item["queue_hold"])

@@ -71,9 +71,12 @@ class BindRootRule:
 
 @dataclass(frozen=True)
 class GateSettings:
-    """``observe``: log what would be refused instead of refusing it. ``queue_hold`` is in seconds. The rest is per person."""
+    """``observed``: the groups of rules (``policy_schema.OBSERVABLE``) whose refusals are only logged. ``queue_hold`` is in seconds.
 
-    observe: bool
+    The rest is per person.
+    """
+
+    observed: frozenset[str]
     connections: int
     creates_per_minute: int
     builds: int

@@ -182,9 +182,27 @@ BIND_ROOT = Record(
 
 POOL = Record({"gpus": Field(ListOf(GpuName()), "the GPUs of the pool, by index or UUID", required=True)}, "A pool")
 
+MODES = ("enforce", "observe")
+OBSERVABLE = {
+    "containers": "how many containers one person may run",
+    "gpus": "a person's GPU-equivalents",
+    "images": "the registries from which images may be pulled",
+    "builds": "how many builds one person may run at once",
+    "networks": "how many networks one person may have",
+}
+
+GATE_MODES = Record(
+    {
+        name: Field(Choice(MODES), f"the same for {what} alone", None, nullable=True, null_means="as `gate.mode` says")
+        for name, what in OBSERVABLE.items()
+    },
+    "Modes of the gate by group of rules",
+)
+
 GATE = Record(
     {
-        "mode": Field(Choice(("enforce", "observe")), "refuse, or only log what would be refused by a quota", "enforce"),
+        "mode": Field(Choice(MODES), "refuse, or only log what would be refused by a quota", "enforce"),
+        "modes": Field(GATE_MODES, "the mode of single groups of rules"),
         "connections": Field(Integer(1, 10_000), "open connections of one person", 128),
         "creates_per_minute": Field(Integer(1, MANY), "containers that one person may create in a minute", 30),
         "builds": Field(Integer(0, 1000), "image builds of one person at once", 2),

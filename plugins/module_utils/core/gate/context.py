@@ -13,7 +13,9 @@ class Context:
 
     ``created_at``: now, UTC, ISO 8601. ``new_claim_id``: a fresh claim id, used if this request is a create with a GPU.
     ``host_cpus``: CPUs of the host; a container cannot be given more. ``buildkit_allowed``: the runtime guard stands below BuildKit.
-    ``networks_per_user``: how many networks one person may have.
+    ``networks_per_user``: how many networks one person may have. ``network_default``: the policy's word for a container that asks for no
+    network (``per-user``, ``bridge``, ``none``). ``registries``: those that images may come from, None for any.
+    ``shared_namespaces``: first components of image names that admins write for everybody.
     """
 
     api_max: tuple[int, int]
@@ -22,3 +24,6 @@ class Context:
     host_cpus: int
     buildkit_allowed: bool = False
     networks_per_user: int = 16
+    network_default: str = "bridge"
+    registries: tuple[str, ...] | None = None
+    shared_namespaces: tuple[str, ...] = ()

@@ -41,6 +41,31 @@ def canonical(ref: str) -> str:
     return ref if is_id(ref) or "@" in ref else reference(ref, "")
 
 
+def registry_of(ref: str) -> str:
+    """The registry that ``ref`` is pulled from: its domain, ``docker.io`` where it names none."""
+    match = _REPOSITORY.match(ref.partition("@")[0])
+    domain = (match["domain"] or "").lower() if match is not None else ""
+    return "docker.io" if domain in ("", "index.docker.io", "registry-1.docker.io") else domain
+
+
+def check_registry(case: Case, ref: str, what: str) -> None:
+    """Nothing if policy lets images come from the registry of ``ref``, else ``Refusal``."""
+    allowed, registry = case.context.registries, registry_of(ref)
+    if allowed is None or registry in allowed or case.identity.admin:
+        return
+    raise Refusal(
+        f"{what} {ascii(ref)[1:-1][:120]} is refused",
+        f"policy lets images come from {', '.join(allowed) or 'nowhere'}, not from {registry}",
+        "Use an image from there, or ask an administrator to bring this one.",
+        rule="registry",
+    )
+
+
+def is_shared(case: Case, ref: str) -> bool:
+    """Whether ``ref`` stands in a namespace that admins write for everybody."""
+    return _short(ref).partition("/")[0] in case.context.shared_namespaces
+
+
 def is_id(ref: str) -> bool:
     """Whether ``ref`` names an image by its id or a prefix of it, so that other names of the image are meant, too."""
     return ref.startswith("sha256:") or _ID.fullmatch(ref) is not None
@@ -67,10 +92,10 @@ def check_writable(case: Case, ref: str, what: str) -> None:
 
     That is: below their own namespace, an unused or own name at a registry or of the devcontainer CLI, or anything as admin.
     """
-    if case.identity.admin or in_own_namespace(case.identity, ref):
+    if case.identity.admin or (in_own_namespace(case.identity, ref) and not is_shared(case, ref)):
         return
     match = _REPOSITORY.fullmatch(ref.rpartition(":")[0])
-    if match is not None and (match["domain"] or _DEVCONTAINER.fullmatch(match["path"])):
+    if match is not None and not is_shared(case, ref) and (match["domain"] or _DEVCONTAINER.fullmatch(match["path"])):
         image = case.facts.image(ref)
         if image is None or image.writer == case.identity.user:
             return

@@ -10,7 +10,7 @@ from ..refusal import Refusal
 from .body_fields import Table, check_count, read
 from .case import Case
 from .facts import Image, ImageFact
-from .image_names import canonical, check_writable, in_own_namespace, is_id, reference
+from .image_names import canonical, check_registry, check_writable, in_own_namespace, is_id, is_shared, reference
 from .ownership import no_image, own_container, usable_image
 from .path import is_image_name, is_name
 from .rebuild import forward
@@ -23,7 +23,9 @@ _ASSIGNMENT = re.compile(r"(LABEL|ENV)\s+([A-Za-z0-9_.-]+)=(?:\"[^\"\\$]*\"|[^\s
 
 
 def image(case: Case) -> Forward:
-    """Inspect and history: every image is readable."""
+    """Inspect and history: every image is readable. What stands at a registry is, where policy lets images come from there."""
+    if case.request.route.template.startswith("/distribution/"):
+        check_registry(case, case.request.names["name"], "a look at")
     return forward(case)
 
 
@@ -38,6 +40,7 @@ def pull_or_import(case: Case) -> Forward:
     if not is_image_name(origin):
         raise Stop(400, f"fromImage is {ascii(origin)[:80]}; expected an image reference.", "image-name")
     tag, platform = query.get("tag") or "", query.get("platform") or None
+    check_registry(case, origin, "pull of")
     if "@" in origin or ":" in tag:
         digest = tag if ":" in tag else origin.partition("@")[2]
         if _DIGEST.fullmatch(digest) is None or ("@" in origin and tag):
@@ -46,6 +49,13 @@ def pull_or_import(case: Case) -> Forward:
     ref = reference(origin, tag)
     # Without a tag dockerd would pull all of them.
     params = {"fromImage": ref.rpartition(":")[0], "tag": ref.rpartition(":")[2], "platform": platform}
+    if is_shared(case, ref) and not case.identity.admin:
+        raise Refusal(
+            f"pull of {ref} is refused",
+            "administrators write that namespace for everybody",
+            "Use it as it is (docker run), or pull by digest.",
+            rule="image-shared",
+        )
     there = case.facts.image(ref)
     if there is not None and there.writer not in (None, case.identity.user) and not case.identity.admin:
         raise Refusal(
