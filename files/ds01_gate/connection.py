@@ -20,7 +20,7 @@ from ds01.core.gate.judge import admit
 from ds01.core.gate.replay import kept
 from ds01.core.gate.request_head import BadHead, RequestHead
 from ds01.core.gate.route import Body
-from ds01.core.gate.verdict import Answer, Forward
+from ds01.core.gate.verdict import Answer, Forward, SweepImages
 from ds01.core.policy_model import GateSettings
 from ds01.core.refusal import Refusal
 from ds01.core.v1_table import PREFIX
@@ -193,6 +193,9 @@ class Connection:
             verdict = services.judgement.verdict(caller, admitted, body, context, observed=gate.observed)
             if isinstance(verdict, Answer):
                 return verdict
+            if isinstance(verdict, SweepImages):
+                request.rule = verdict.rule
+                return services.effects.sweep(verdict)
             request.take(verdict)
             with services.effects.around(caller, verdict) as outcome:
                 if verdict.stream and head.has_body and head.expects_continue:

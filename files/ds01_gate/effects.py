@@ -13,7 +13,20 @@ from ds01.allocator import AllocationError
 from ds01.caller_paths import CallerPaths, PathRefused
 from ds01.core.gate.identity import OWNER_LABEL
 from ds01.core.gate.observe import lifted
-from ds01.core.gate.verdict import Effect, EnsureSlice, EnsureVolume, Forward, GrantClaim, MakeDirectory, RecordImage, ReleaseClaim, Stop
+from ds01.core.gate.verdict import (
+    Answer,
+    Effect,
+    EnsureSlice,
+    EnsureVolume,
+    Forward,
+    GrantClaim,
+    MakeDirectory,
+    OwnImage,
+    RecordImage,
+    ReleaseClaim,
+    Stop,
+    SweepImages,
+)
 from ds01.core.gate.wait_label import WAIT_LABEL, wait_seconds
 from ds01.core.limits import Limits
 from ds01.core.policy_schema import KINDS
@@ -23,11 +36,14 @@ from ds01.image_tags import ImageTags, Writer
 from ds01.slice_control import SliceError, Slices
 from ds01_gate.caller import Caller, Callers
 from ds01_gate.claim_keeper import ClaimKeeper, Grant
+from ds01_gate.image_sweep import ImageSweep
 from ds01_gate.turn_wait import WAITABLE, MustWait, TurnWait
 
 KIND_LABEL = "ds01.kind"
 _OK = range(200, 300)
 _NOT_MODIFIED = 304
+# Above it the makers of images that are gone are forgotten.
+_MOST_MADE = 2000
 
 
 class ServerFault(Exception):
@@ -39,6 +55,7 @@ class Outcome:
 
     def __init__(self) -> None:
         self.status: int | None = None
+        self.image_id: str | None = None
 
     @property
     def succeeded(self) -> bool:
@@ -66,6 +83,7 @@ class Effects:
         self._keeper = keeper
         self._callers = callers
         self._waiting = waiting
+        self._sweep = ImageSweep(docker, tags)
 
     @contextmanager
     def around(self, caller: Caller, verdict: Forward) -> Iterator[Outcome]:
@@ -89,7 +107,7 @@ class Effects:
         finally:
             if outcome.succeeded:
                 for effect in verdict.after:
-                    self._after(effect)
+                    self._after(effect, outcome)
 
     def start_refused(self, caller: Caller, ref: str) -> None:
         """A start was refused. dockerd removes a ``--rm`` container whose start fails, and the CLI waits for that: so it is done here.
@@ -170,12 +188,25 @@ class Effects:
         except AllocationError as error:
             raise ServerFault(f"no GPU can be granted: {error}") from error
 
-    def _after(self, effect: Effect) -> None:
+    def sweep(self, wanted: SweepImages) -> Answer:
+        """Remove a person's unused images; the answer. Raises DaemonUnavailable and DaemonRefused."""
+        return self._sweep.sweep(wanted)
+
+    def _made(self, image_id: str, user: str) -> None:
+        self._tags.record_made(image_id, user)
+        if self._tags.made > _MOST_MADE:
+            with contextlib.suppress(DaemonRefused, DaemonUnavailable):
+                self._tags.keep_made(self._sweep.present())
+
+    def _after(self, effect: Effect, outcome: Outcome) -> None:
         if isinstance(effect, ReleaseClaim):
             self._keeper.drop(effect.claim_id)
         elif isinstance(effect, RecordImage):
             if effect.user is None:
                 self._tags.record(effect.ref, None)
+        elif isinstance(effect, OwnImage):
+            if outcome.image_id is not None:
+                self._made(outcome.image_id, effect.user)
         else:
             raise TypeError(f"{type(effect).__name__} is nothing to do after a request")
 

@@ -25,7 +25,7 @@ from ds01.core.gate.facts import Facts, Question
 from ds01.core.gate.identity import Identity
 from ds01.core.gate.judge import admit, judge
 from ds01.core.gate.request_head import BadHead, RequestHead, parse_head
-from ds01.core.gate.verdict import Answer, Forward, GrantClaim, Need
+from ds01.core.gate.verdict import Answer, Forward, GrantClaim, Need, SweepImages, Verdict
 from ds01.core.gpu_request import GpuRequest
 from ds01.core.limits import Limits
 from ds01.core.refusal import Refusal
@@ -79,9 +79,7 @@ def head_of(method: str, target: str, body: bytes) -> RequestHead:
         raise CannotJudge(f"{method} {target}: {error}") from None
 
 
-def judged(
-    identity: Identity, head: RequestHead, body: bytes, limits: Limits, context: Context, rights: Rights, ask: LookUp
-) -> Forward | Answer:
+def judged(identity: Identity, head: RequestHead, body: bytes, limits: Limits, context: Context, rights: Rights, ask: LookUp) -> Verdict:
     """What the gate's rules say."""
     admitted = admit(identity, head, context)
     if isinstance(admitted, Answer):
@@ -121,14 +119,16 @@ def grants(verdict: Forward, limits_of: Callable[[int], Limits], moment: Callabl
     return found
 
 
-def account(verdict: Forward | Answer, gpus: list[dict[str, Any]], lifted: Forward | Answer | None) -> dict[str, Any]:
+def account(verdict: Verdict, gpus: list[dict[str, Any]], lifted: Verdict | None) -> dict[str, Any]:
     """All of it as one document. ``lifted``: the verdict without quotas, where policy only observes them."""
     if isinstance(verdict, Answer):
         passes = verdict.status < 400
         document: dict[str, Any] = {"passes": passes, "rule": verdict.rule, "status": verdict.status, "answer": verdict.body}
         if lifted is not None:
-            document["passes_in_observe"] = isinstance(lifted, Forward)
+            document["passes_in_observe"] = not isinstance(lifted, Answer)
         return document
+    if isinstance(verdict, SweepImages):
+        return {"passes": True, "rule": verdict.rule, "status": 200, "answer": {"message": f"the gate does it itself: {verdict}"}}
     refused = next((one for one in gpus if "refused" in one), None)
     return {
         "passes": refused is None,

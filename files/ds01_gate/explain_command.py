@@ -15,7 +15,7 @@ from ds01.allocator import AllocationPaths, Allocator
 from ds01.caller_paths import CallerPaths, PathServerGone, Rights
 from ds01.core.gate.identity import Identity
 from ds01.core.gate.observe import lifted, lifted_context
-from ds01.core.gate.verdict import Answer, Forward
+from ds01.core.gate.verdict import Answer, Forward, Verdict
 from ds01.core.policy_problems import PolicyError
 from ds01.docker_facts import DockerFacts
 from ds01.docker_upstream import DaemonRefused, DaemonUnavailable, DockerClient
@@ -68,7 +68,7 @@ def _document(given: argparse.Namespace, settings: Settings) -> dict[str, Any]:
     head = explain.head_of(method, target, body)
 
     verdict = explain.judged(identity, head, body, limits, context, rights, facts.answer)
-    free: Forward | Answer | None = None
+    free: Verdict | None = None
     observed = policies.current().gate.observed
     if isinstance(verdict, Answer) and verdict.status >= 400 and observed:
         at_large = lifted(limits, observed), lifted_context(context, observed)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from http import HTTPStatus
@@ -21,7 +22,7 @@ from ds01.core.gate.context import Context
 from ds01.core.gate.identity import Identity
 from ds01.core.gate.request_head import RequestHead, serialise
 from ds01.core.gate.response_rules import cap_api_header, needs_body, rewrite
-from ds01.core.gate.verdict import Answer, Forward, GrantClaim
+from ds01.core.gate.verdict import Answer, Forward, GrantClaim, OwnImage
 from ds01.docker_upstream import DaemonUnavailable, Link, Response
 from ds01_gate.claim_keeper import UNRESOLVABLE, cdi_pauses
 from ds01_gate.client_stream import BodyRefused, ClientGone, ClientStream
@@ -31,6 +32,10 @@ from ds01_gate.streams import Mode, Streams
 _HOP_BY_HOP = frozenset(
     {"connection", "keep-alive", "transfer-encoding", "content-length", "upgrade", "trailer", "te", "proxy-authenticate"}
 )
+
+
+_IMAGE_ID = re.compile(rb'"(?:ID|Id|status)":"(sha256:[0-9a-f]{64})"')
+_IMAGE_ID_BYTES = 90
 
 
 class Forwarder:
@@ -64,7 +69,7 @@ class Forwarder:
             if response.status == 200 and needs_body(verdict.response):
                 said = rewrite(verdict.response, b"".join(link.body(response)), identity, context, verdict.most)
             begin()
-            return self._answer(head, verdict, context, response, said, link)
+            return self._answer(head, verdict, context, response, said, link, outcome)
         except BaseException:
             self.close()
             raise
@@ -127,7 +132,9 @@ class Forwarder:
             with contextlib.suppress(OSError):
                 link.socket.shutdown(1)
 
-    def _answer(self, head: RequestHead, verdict: Forward, context: Context, response: Response, said: bytes | None, link: Link) -> bool:
+    def _answer(
+        self, head: RequestHead, verdict: Forward, context: Context, response: Response, said: bytes | None, link: Link, outcome: Outcome
+    ) -> bool:
         if response.status == 101:
             if not verdict.hijack:
                 raise DaemonUnavailable("dockerd changed the protocol unasked")
@@ -144,7 +151,10 @@ class Forwarder:
         ]
         if said is not None:
             response = dataclasses.replace(response, length=len(said), chunked=False)
-        return self._relay(head, response, fields, link.body(response) if said is None else iter([said]))
+        pieces = link.body(response) if said is None else iter([said])
+        if any(isinstance(effect, OwnImage) for effect in verdict.after):
+            pieces = _noticing_image(pieces, outcome)
+        return self._relay(head, response, fields, pieces)
 
     def _hand_over(self, link: Link, response: Response, mode: Mode, fields: Iterable[tuple[str, str]]) -> None:
         start = _head(response.status, response.reason, fields) + link.leftover()
@@ -172,6 +182,20 @@ class Forwarder:
     def _after_answer(self, response: Response) -> None:
         if not response.keep or not self._client.body_read:
             self.close()
+
+
+def _noticing_image(pieces: Iterator[bytes], outcome: Outcome) -> Iterator[bytes]:
+    """The pieces, while the id of the image that a build, commit or import tells of is noticed; the last one counts.
+
+    What a build prints stands in JSON strings, where a quote is escaped: it can't look like this.
+    """
+    rest = b""
+    for piece in pieces:
+        rest += piece
+        for found in _IMAGE_ID.finditer(rest):
+            outcome.image_id = found.group(1).decode()
+        rest = rest[-_IMAGE_ID_BYTES:]
+        yield piece
 
 
 def _kept(response: Response, *, upgrade: bool) -> list[tuple[str, str]]:

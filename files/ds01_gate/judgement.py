@@ -14,7 +14,7 @@ from ds01.core.gate.context import Context
 from ds01.core.gate.facts import Facts
 from ds01.core.gate.judge import judge
 from ds01.core.gate.observe import lifted, lifted_context
-from ds01.core.gate.verdict import Answer, Forward, Need
+from ds01.core.gate.verdict import Answer, Need, Verdict
 from ds01.core.limits import Limits
 from ds01.docker_facts import DockerFacts
 from ds01.docker_upstream import DaemonUnavailable, DockerClient
@@ -77,23 +77,21 @@ class Judgement:
             shared_namespaces=policy.shared_namespaces,
         )
 
-    def verdict(
-        self, caller: Caller, request: Admitted, body: bytes | None, context: Context, *, observed: frozenset[str]
-    ) -> Forward | Answer:
+    def verdict(self, caller: Caller, request: Admitted, body: bytes | None, context: Context, *, observed: frozenset[str]) -> Verdict:
         """What happens to the request. Raises DaemonUnavailable, DaemonRefused, PathServerGone."""
         facts = Facts()
         verdict, facts = self._judged(caller, request, body, facts, caller.limits, context)
         if observed and isinstance(verdict, Answer) and verdict.status >= 400:
             free, _ = self._judged(caller, request, body, facts, lifted(caller.limits, observed), lifted_context(context, observed))
-            if isinstance(free, Forward):
-                about = {"route": request.route.name, "object": free.object_id, "rule": verdict.rule, "why": verdict.body}
+            if not isinstance(free, Answer):
+                about = {"route": request.route.name, "object": getattr(free, "object_id", ""), "rule": verdict.rule, "why": verdict.body}
                 self._audit.note("would_refuse", uid=caller.uid, user=caller.identity.user, **about)
                 return free
         return verdict
 
     def _judged(
         self, caller: Caller, request: Admitted, body: bytes | None, facts: Facts, limits: Limits, context: Context
-    ) -> tuple[Forward | Answer, Facts]:
+    ) -> tuple[Verdict, Facts]:
         for _ in range(_MOST_ROUNDS):
             verdict = judge(caller.identity, request, body, facts, limits, context)
             if not isinstance(verdict, Need):

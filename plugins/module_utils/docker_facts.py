@@ -124,6 +124,7 @@ class DockerFacts:
             tuple(config.get("Labels") or ()),
             tuple(config.get("Volumes") or ()),
             tuple(found.get("RepoTags") or ()),
+            self._tags.maker(found["Id"]),
         )
 
     def _bind(self, path: str, rights: Rights) -> Bind:

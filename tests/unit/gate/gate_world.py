@@ -35,7 +35,7 @@ from ds01.core.gate.facts import (
 from ds01.core.gate.identity import Identity
 from ds01.core.gate.judge import admit, judge
 from ds01.core.gate.request_head import parse_head
-from ds01.core.gate.verdict import Answer, Forward, Need
+from ds01.core.gate.verdict import Answer, Forward, Need, Verdict
 from ds01.core.limits import AggregateLimits, BindRoot, ContainerLimits, GpuLimits, LifecycleLimits, Limits
 
 GIB = 1024**3
@@ -167,7 +167,7 @@ class World:
 
     def ask(
         self, method: str, target: str, body: Any = None, *, raw: bytes | None = None, headers: dict[str, str] | None = None
-    ) -> Forward | Answer:
+    ) -> Verdict:
         """The verdict on a request; ``body`` is sent as JSON, ``raw`` as it is."""
         data = raw if raw is not None else b"" if body is None else json.dumps(body).encode()
         fields = {
@@ -183,7 +183,7 @@ class World:
             return admitted
         return self.judged(admitted, data)
 
-    def judged(self, admitted: Admitted, data: bytes) -> Forward | Answer:
+    def judged(self, admitted: Admitted, data: bytes) -> Verdict:
         facts = Facts()
         for _ in range(6):
             verdict = judge(self.identity, admitted, data, facts, self.limits, self.context)
@@ -192,12 +192,12 @@ class World:
             facts = facts.told({question: self.answer(question) for question in verdict.questions})
         raise RuntimeError("the judge asks for ever")
 
-    def create(self, host: dict[str, Any] | None = None, *, name: str = "", **config: Any) -> Forward | Answer:
+    def create(self, host: dict[str, Any] | None = None, *, name: str = "", **config: Any) -> Verdict:
         body = {"Image": "bbx", "HostConfig": host or {}, **config}
         return self.ask("POST", "/v1.45/containers/create" + (f"?name={quote(name)}" if name else ""), body)
 
 
-def body_of(verdict: Forward | Answer) -> dict[str, Any]:
+def body_of(verdict: Verdict) -> dict[str, Any]:
     """The JSON body of a request that is forwarded."""
     if not isinstance(verdict, Forward) or verdict.body is None:
         raise TypeError(f"expected a forwarded body, got {verdict}")
@@ -207,6 +207,6 @@ def body_of(verdict: Forward | Answer) -> dict[str, Any]:
     return value
 
 
-def status_of(verdict: Forward | Answer) -> int:
+def status_of(verdict: Verdict) -> int:
     """The status of an answer, 200 for what is forwarded."""
     return verdict.status if isinstance(verdict, Answer) else 200

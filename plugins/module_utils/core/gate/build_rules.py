@@ -16,7 +16,7 @@ from .mount_rules import owner_labels, user_labels
 from .namespace_rules import joined
 from .rebuild import forward, wanted_upgrade
 from .resource_rules import container_resources
-from .verdict import Forward, RecordImage, Stop
+from .verdict import Effect, Forward, OwnImage, RecordImage, Stop
 
 _COPIED = ("dockerfile", "extrahosts", "q", "nocache", "rm", "forcerm", "platform", "target", "buildid", "session", "version")
 _DENIED = {
@@ -77,7 +77,8 @@ def build(case: Case) -> Forward:
     params["labels"] = strict_json.dump({**user_labels(_texts("labels", query.get("labels"))), **owner_labels(case)}).decode()
     params["buildargs"] = strict_json.dump(_texts("buildargs", query.get("buildargs"), nulls=True)).decode()
     params["cachefrom"] = strict_json.dump(_words(query.get("cachefrom"))).decode()
-    return forward(case, params=params, stream=not over_session, after=tuple(RecordImage(ref, case.identity.user) for ref in refs))
+    after: tuple[Effect, ...] = (*(RecordImage(ref, case.identity.user) for ref in refs), OwnImage(case.identity.user))
+    return forward(case, params=params, stream=not over_session, after=after)
 
 
 def _network(case: Case, mode: str) -> str:

@@ -141,6 +141,7 @@ class Image:
     """An image. ``writer``: the user who last wrote the reference through the gate, None for a pulled or unknown one.
 
     ``writer_is_admin`` goes with it. ``labels`` and ``volumes`` are the keys of Config.Labels and Config.Volumes; ``tags`` is RepoTags.
+    ``maker``: who made the image itself (build, commit, import, load) through the gate.
     """
 
     id: str
@@ -149,6 +150,7 @@ class Image:
     labels: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
+    maker: str | None = None
 
 
 @dataclass(frozen=True)

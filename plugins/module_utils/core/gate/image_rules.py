@@ -14,7 +14,7 @@ from .image_names import canonical, check_registry, check_writable, in_own_names
 from .ownership import no_image, own_container, usable_image
 from .path import is_image_name, is_name
 from .rebuild import forward
-from .verdict import Effect, Forward, RecordImage, Stop
+from .verdict import Effect, Forward, OwnImage, RecordImage, Stop
 
 _MOST_IMAGES = 50
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -83,13 +83,13 @@ def _import(case: Case, source: str) -> Forward:
         "platform": query.get("platform") or None,
         "changes": query.get("changes"),
     }
-    after: tuple[Effect, ...] = ()
+    after: tuple[Effect, ...] = (OwnImage(case.identity.user),)
     if query.get("repo"):
         ref = reference(query["repo"], query.get("tag") or "")
         check_writable(case, ref, "import as")
         repository, _, tag = ref.rpartition(":")
         params.update(repo=repository, tag=tag)
-        after = (RecordImage(ref, case.identity.user),)
+        after = (RecordImage(ref, case.identity.user), *after)
     return forward(case, params=params, stream=True, after=after)
 
 
@@ -123,13 +123,13 @@ def commit(case: Case) -> Forward:
         read(case.body, Table({}))
     _check_changes(query.get("changes") or [])
     found = own_container(case, ref)
-    after: tuple[Effect, ...] = ()
+    after: tuple[Effect, ...] = (OwnImage(case.identity.user),)
     params = {**query, "container": found.id, "repo": None, "tag": None}
     if query.get("repo"):
         name = reference(query["repo"], query.get("tag") or "")
         check_writable(case, name, "commit as")
         params["repo"], _, params["tag"] = name.rpartition(":")
-        after = (RecordImage(name, case.identity.user),)
+        after = (RecordImage(name, case.identity.user), *after)
     return forward(case, params=params, body={}, after=after, object_id=found.id)
 
 
@@ -160,7 +160,8 @@ def _own_image(case: Case, ref: str, what: str) -> Image:
     if found is None:
         raise no_image(ref)
     if is_id(ref):
-        mine = bool(found.tags) and all(in_own_namespace(case.identity, tag) for tag in found.tags)
+        known = bool(found.tags) or found.maker == case.identity.user
+        mine = known and all(in_own_namespace(case.identity, tag) for tag in found.tags)
     else:
         mine = found.writer == case.identity.user or in_own_namespace(case.identity, ref)
     if not (case.identity.admin or mine):

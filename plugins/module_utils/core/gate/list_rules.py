@@ -10,7 +10,7 @@ from ..refusal import Refusal
 from .case import Case
 from .list_filters import BadFilters, check_keys, own_only
 from .rebuild import forward
-from .verdict import Forward, ResponseRule, Stop
+from .verdict import Answer, Forward, ResponseRule, Stop, SweepImages
 
 _CONTAINERS = frozenset(
     [
@@ -53,6 +53,9 @@ _EVENTS = frozenset(
 )
 _IMAGES = frozenset(["before", "dangling", "label", "reference", "since", "until"])
 _PRUNE = frozenset(["label", "label!", "until"])
+_PRUNE_IMAGES = frozenset(["dangling", "label", "label!", "until"])
+_NO = frozenset(["false", "0", "f"])
+_YES_NO = _NO | {"true", "1", "t"}
 _PRUNE_VOLUMES = frozenset(["label", "label!", "all"])
 
 
@@ -112,6 +115,28 @@ def list_networks(case: Case) -> Forward:
 def prune_networks(case: Case) -> Forward:
     """Unused networks of the caller."""
     return _own(case, _PRUNE)
+
+
+def prune_images(case: Case) -> Forward | SweepImages:
+    """Images that the caller made; an admin prunes everybody's."""
+    filters = _filters(case, _PRUNE_IMAGES)
+    if case.identity.admin:
+        return forward(case, params={"filters": filters})
+    dangling = filters.get("dangling", ["true"])
+    if "label!" in filters or any(value.lower() not in _YES_NO for value in dangling):
+        raise Stop(400, "images/prune takes the filters dangling (true or false), label and until here.", "filters")
+    narrowed = {key: values for key, values in filters.items() if key in ("label", "until")}
+    return SweepImages(case.identity.user, narrowed, tagged=bool(dangling) and all(value.lower() in _NO for value in dangling))
+
+
+def prune_builds(case: Case) -> Forward | Answer:
+    """The build cache is one for all, and nothing in it says whose it is: an admin prunes it, and so does dockerd when it grows.
+
+    Anybody else is told that nothing was reclaimed, so that ``docker system prune`` goes on.
+    """
+    if case.identity.admin:
+        return forward(case)
+    return Answer(200, {"CachesDeleted": [], "SpaceReclaimed": 0}, "shared-build-cache")
 
 
 def list_images(case: Case) -> Forward:

@@ -27,6 +27,8 @@ RULES: Mapping[str, Rule] = MappingProxyType(
             list_rules.list_containers,
             list_rules.prune_containers,
             list_rules.list_images,
+            list_rules.prune_images,
+            list_rules.prune_builds,
             list_rules.list_networks,
             list_rules.prune_networks,
             list_rules.list_volumes,

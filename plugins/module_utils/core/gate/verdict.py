@@ -84,7 +84,14 @@ class RecordImage:
     user: str | None
 
 
-Effect = EnsureVolume | MakeDirectory | EnsureSlice | GrantClaim | ReleaseClaim | RecordImage
+@dataclass(frozen=True)
+class OwnImage:
+    """After success: the new image that the answer names was made by ``user``."""
+
+    user: str
+
+
+Effect = EnsureVolume | MakeDirectory | EnsureSlice | GrantClaim | ReleaseClaim | RecordImage | OwnImage
 
 
 @dataclass(frozen=True)
@@ -124,6 +131,19 @@ class Forward:
 
 
 @dataclass(frozen=True)
+class SweepImages:
+    """The gate's own work: remove images that ``user`` made and no container uses; those without a name, and with ``tagged`` others, too.
+
+    ``filters`` narrow them, as in dockerd's list of images. The answer has the form of dockerd's prune.
+    """
+
+    user: str
+    filters: Mapping[str, list[str]] = field(hash=False)
+    tagged: bool = False
+    rule: str = "prune_images"
+
+
+@dataclass(frozen=True)
 class Answer:
     """The gate's own answer. ``rule`` names what decided, for the audit. ``close``: the connection cannot be used any further."""
 
@@ -144,7 +164,7 @@ class Need:
     questions: tuple[Question, ...]
 
 
-Verdict = Forward | Answer
+Verdict = Forward | Answer | SweepImages
 
 
 class Stop(Exception):
