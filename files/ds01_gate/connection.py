@@ -11,16 +11,19 @@ import contextlib
 import secrets
 import time
 import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ds01.caller_paths import PathServerGone
 from ds01.core.gate.case import Admitted
+from ds01.core.gate.context import Context
+from ds01.core.gate.image_archive import Named
 from ds01.core.gate.judge import admit
 from ds01.core.gate.replay import kept
 from ds01.core.gate.request_head import BadHead, RequestHead
 from ds01.core.gate.route import Body
-from ds01.core.gate.verdict import Answer, Forward, SweepImages
+from ds01.core.gate.verdict import Answer, Forward, Stop, SweepImages
 from ds01.core.policy_model import GateSettings
 from ds01.core.refusal import Refusal
 from ds01.core.v1_table import PREFIX
@@ -30,7 +33,7 @@ from ds01.policy_file import PolicyFile
 from ds01_gate.audit import Audit
 from ds01_gate.caller import Caller, Callers
 from ds01_gate.client_stream import BodyRefused, ClientGone, ClientStream
-from ds01_gate.effects import Effects, ServerFault
+from ds01_gate.effects import Effects, Outcome, ServerFault
 from ds01_gate.forwarding import Forwarder, plain_answer
 from ds01_gate.judgement import Judgement
 from ds01_gate.maintenance import MaintenanceGuard
@@ -123,6 +126,8 @@ class Connection:
             raise
         except Refusal as refusal:
             answer = refusal_answer(refusal)
+        except Stop as stop:
+            answer = Answer(stop.status, {"message": str(stop)}, stop.rule, close=True)
         except BodyRefused as error:
             answer = Answer(error.status, {"message": str(error)}, "bad-body", close=True)
         except DaemonUnavailable as error:
@@ -201,9 +206,27 @@ class Connection:
                 if verdict.stream and head.has_body and head.expects_continue:
                     self._client.send(_CONTINUE)
                 request.sent = True
-                request.keep = self._forwarder.forward(head, verdict, caller.identity, context, outcome, request.begin)
+                request.keep = self._forwarder.forward(
+                    head,
+                    verdict,
+                    caller.identity,
+                    context,
+                    outcome,
+                    request.begin,
+                    lambda names, images: self._approve(caller, admitted, context, names, images, outcome),
+                )
                 request.status = outcome.status
         return None
+
+    def _approve(
+        self, caller: Caller, admitted: Admitted, context: Context, names: Sequence[Named], images: Sequence[str], outcome: Outcome
+    ) -> None:
+        """Judge the names of an archive of images; raises Stop."""
+        changed = self._services.judgement.archive(caller, admitted, names, context)
+        if isinstance(changed, Answer):
+            raise Stop(changed.status, str(changed.body["message"]), changed.rule)
+        outcome.images = self._services.effects.not_there(images)
+        self._services.effects.will_write(changed, caller)
 
     def _count_build(self, held: contextlib.ExitStack, caller: Caller, route: str, gate: GateSettings) -> None:
         """One build more of that person for as long as ``held`` lasts; where policy only observes builds, one too many is logged."""

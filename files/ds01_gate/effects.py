@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -55,7 +55,7 @@ class Outcome:
 
     def __init__(self) -> None:
         self.status: int | None = None
-        self.image_id: str | None = None
+        self.images: tuple[str, ...] = ()
 
     @property
     def succeeded(self) -> bool:
@@ -192,7 +192,18 @@ class Effects:
         """Remove a person's unused images; the answer. Raises DaemonUnavailable and DaemonRefused."""
         return self._sweep.sweep(wanted)
 
+    def not_there(self, images: Sequence[str]) -> tuple[str, ...]:
+        """Those of the ids that no image has."""
+        return tuple(one for one in images if self._docker.find(f"/images/{one}/json") is None)
+
+    def will_write(self, refs: Sequence[str], caller: Caller) -> None:
+        """The caller is about to give these references to images of an archive: before, as with every other writing."""
+        for ref in refs:
+            self._tags.record(ref, Writer(caller.identity.user, caller.identity.admin))
+
     def _made(self, image_id: str, user: str) -> None:
+        if self._docker.find(f"/images/{image_id}/json") is None:
+            return  # The answer told of an image, and then of an error.
         self._tags.record_made(image_id, user)
         if self._tags.made > _MOST_MADE:
             with contextlib.suppress(DaemonRefused, DaemonUnavailable):
@@ -205,8 +216,8 @@ class Effects:
             if effect.user is None:
                 self._tags.record(effect.ref, None)
         elif isinstance(effect, OwnImage):
-            if outcome.image_id is not None:
-                self._made(outcome.image_id, effect.user)
+            for image_id in outcome.images:
+                self._made(image_id, effect.user)
         else:
             raise TypeError(f"{type(effect).__name__} is nothing to do after a request")
 

@@ -22,8 +22,9 @@ from ds01.core.gate.context import Context
 from ds01.core.gate.identity import Identity
 from ds01.core.gate.request_head import RequestHead, serialise
 from ds01.core.gate.response_rules import cap_api_header, needs_body, rewrite
-from ds01.core.gate.verdict import Answer, Forward, GrantClaim, OwnImage
+from ds01.core.gate.verdict import Answer, Forward, GrantClaim, OwnImage, Stop
 from ds01.docker_upstream import DaemonUnavailable, Link, Response
+from ds01_gate.archive_upload import Approve, checked
 from ds01_gate.claim_keeper import UNRESOLVABLE, cdi_pauses
 from ds01_gate.client_stream import BodyRefused, ClientGone, ClientStream
 from ds01_gate.effects import Outcome
@@ -46,6 +47,9 @@ class Forwarder:
         self._client = client
         self._streams = streams
         self._link: Link | None = None
+        self._approve: Approve | None = None
+        self._not_approved: Exception | None = None
+        self._uploader: threading.Thread | None = None
 
     def close(self) -> None:
         """Close the upstream connection."""
@@ -54,14 +58,23 @@ class Forwarder:
             self._link = None
 
     def forward(
-        self, head: RequestHead, verdict: Forward, identity: Identity, context: Context, outcome: Outcome, begin: Callable[[], None]
+        self,
+        head: RequestHead,
+        verdict: Forward,
+        identity: Identity,
+        context: Context,
+        outcome: Outcome,
+        begin: Callable[[], None],
+        approve: Approve | None = None,
     ) -> bool:
         """Send, answer; True when the client's connection can be used again.
 
-        ``begin`` is called before the first byte of dockerd's answer goes to the client. Raises DaemonUnavailable and ClientGone.
+        ``begin`` is called before the first byte of dockerd's answer goes to the client. ``approve`` judges the names in an archive of
+        images. Raises DaemonUnavailable and ClientGone, and what ``approve`` raises.
         """
+        self._approve, self._not_approved = approve, None
         try:
-            response, said = self._respond(head, verdict)
+            response, said = self._answered(head, verdict)
             outcome.status = response.status
             link = self._link
             if link is None:
@@ -73,6 +86,20 @@ class Forwarder:
         except BaseException:
             self.close()
             raise
+
+    def _answered(self, head: RequestHead, verdict: Forward) -> tuple[Response, bytes | None]:
+        """As ``_respond``; of an archive the refusal counts, not what dockerd said to its breaking off."""
+        try:
+            response, said = self._respond(head, verdict)
+            if verdict.archive and response.status < 400 and self._uploader is not None:
+                self._uploader.join()
+        except DaemonUnavailable:
+            if self._not_approved is not None:
+                raise self._not_approved from None
+            raise
+        if self._not_approved is not None:
+            raise self._not_approved
+        return response, said
 
     def _respond(self, head: RequestHead, verdict: Forward) -> tuple[Response, bytes | None]:
         """The head of dockerd's answer, and its body where that had to be read.
@@ -116,21 +143,34 @@ class Forwarder:
             self.close()
             return self._send(head, verdict)
         if stream:
-            threading.Thread(target=self._upload, args=(head, link), daemon=True).start()
+            self._uploader = threading.Thread(target=self._upload, args=(head, link, verdict.archive), daemon=True)
+            self._uploader.start()
         return link
 
-    def _upload(self, head: RequestHead, link: Link) -> None:
+    def _upload(self, head: RequestHead, link: Link, archive: bool) -> None:
         """Copy the client's body, framed anew.
 
         A body that breaks off breaks the upstream connection off: dockerd must not take it for whole.
         """
         try:
-            for piece in self._client.pieces(head):
+            for piece in self._approved(self._client.pieces(head)) if archive else self._client.pieces(head):
                 link.send(encode_chunk(piece))
             link.send(LAST_CHUNK)
         except (ClientGone, BodyRefused, DaemonUnavailable, OSError):
             with contextlib.suppress(OSError):
                 link.socket.shutdown(1)
+
+    def _approved(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
+        """The pieces of an archive. One that is refused breaks off, so that dockerd takes nothing of it."""
+        try:
+            if self._approve is None:
+                raise Stop(503, "nobody judges this archive", "image-archive")
+            yield from checked(pieces, self._approve)
+        except (ClientGone, BodyRefused):
+            raise
+        except Exception as error:
+            self._not_approved = error
+            raise BodyRefused(400, "the archive is refused") from error
 
     def _answer(
         self, head: RequestHead, verdict: Forward, context: Context, response: Response, said: bytes | None, link: Link, outcome: Outcome
@@ -152,7 +192,7 @@ class Forwarder:
         if said is not None:
             response = dataclasses.replace(response, length=len(said), chunked=False)
         pieces = link.body(response) if said is None else iter([said])
-        if any(isinstance(effect, OwnImage) for effect in verdict.after):
+        if any(isinstance(effect, OwnImage) for effect in verdict.after) and not verdict.archive:
             pieces = _noticing_image(pieces, outcome)
         return self._relay(head, response, fields, pieces)
 
@@ -193,7 +233,7 @@ def _noticing_image(pieces: Iterator[bytes], outcome: Outcome) -> Iterator[bytes
     for piece in pieces:
         rest += piece
         for found in _IMAGE_ID.finditer(rest):
-            outcome.image_id = found.group(1).decode()
+            outcome.images = (found.group(1).decode(),)
         rest = rest[-_IMAGE_ID_BYTES:]
         yield piece
 

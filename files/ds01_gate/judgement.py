@@ -7,12 +7,14 @@ from __future__ import annotations
 import dataclasses
 import os
 import secrets
+from collections.abc import Sequence
 from datetime import datetime, timezone
 
 from ds01.core.gate.case import Admitted
 from ds01.core.gate.context import Context
 from ds01.core.gate.facts import Facts
-from ds01.core.gate.judge import judge
+from ds01.core.gate.image_archive import Named
+from ds01.core.gate.judge import judge, judge_archive
 from ds01.core.gate.observe import lifted, lifted_context
 from ds01.core.gate.verdict import Answer, Need, Verdict
 from ds01.core.limits import Limits
@@ -88,6 +90,16 @@ class Judgement:
                 self._audit.note("would_refuse", uid=caller.uid, user=caller.identity.user, **about)
                 return free
         return verdict
+
+    def archive(self, caller: Caller, request: Admitted, names: Sequence[Named], context: Context) -> tuple[str, ...] | Answer:
+        """The references that an archive of images may change, or its refusal."""
+        facts = Facts()
+        for _ in range(_MOST_ROUNDS):
+            found = judge_archive(caller.identity, request, names, facts, caller.limits, context)
+            if not isinstance(found, Need):
+                return found
+            facts = facts.told({question: self._facts.answer(question, caller.rights) for question in found.questions})
+        raise RuntimeError(f"{request.route.name}: no verdict after {_MOST_ROUNDS} rounds of questions")
 
     def _judged(
         self, caller: Caller, request: Admitted, body: bytes | None, facts: Facts, limits: Limits, context: Context

@@ -260,7 +260,7 @@ OWNERSHIP = [
     (61, "POST", "/images/bbx/tag?repo=docker.io/library/pytorch", 403),
     (61, "POST", "/images/bbx/tag?repo=bob/x", 403),
     (61, "POST", "/images/bbx/tag?repo=deadbeef", 400),
-    (62, "POST", "/images/load", 403),
+    (62, "POST", "/images/load", 200),
     (62, "POST", "/images/create?fromSrc=-&repo=pytorch&tag=latest", 403),
     (62, "POST", "/images/create?fromSrc=-&repo=alice/imported", 200),
     (62, "POST", "/commit?container=mine&repo=pytorch", 403),

@@ -171,7 +171,7 @@ ID = "sha256:" + "ab" * 32
 def test_the_id_of_a_new_image_is_noticed_and_cannot_be_printed_by_a_build(said: list[bytes], found: str | None) -> None:
     outcome = Outcome()
     assert b"".join(_noticing_image(iter(said), outcome)) == b"".join(said)
-    assert outcome.image_id == found
+    assert outcome.images == ((found,) if found else ())
 
 
 @pytest.mark.parametrize("target", ["/build", "/build?t=alice/x", "/commit?container=mine", "/images/create?fromSrc=-"])

@@ -5,11 +5,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from ..refusal import Refusal
 from .body_fields import Table, check_count, read
 from .case import Case
 from .facts import Image, ImageFact
+from .image_archive import Named
 from .image_names import canonical, check_registry, check_writable, in_own_namespace, is_id, is_shared, reference
 from .ownership import no_image, own_container, usable_image
 from .path import is_image_name, is_name
@@ -94,8 +96,23 @@ def _import(case: Case, source: str) -> Forward:
 
 
 def load_images(case: Case) -> Forward:
-    """docker load, for admins: an archive brings names of its own."""
-    return forward(case, stream=True)
+    """docker load: the names that the archive brings are judged when they are known, before dockerd has all of it."""
+    return forward(case, stream=True, archive=True, after=(OwnImage(case.identity.user),))
+
+
+def loaded_names(case: Case, names: Sequence[Named]) -> tuple[str, ...]:
+    """The references that an archive may change, of all that it names. One that means the very same image already is not changed.
+
+    Raises ``Refusal`` for a name that is not the caller's to write.
+    """
+    case.facts.require(*(ImageFact(one.ref) for one in names))
+    changed = []
+    for one in names:
+        there = case.facts.image(one.ref)
+        if there is None or one.image_id is None or there.id != one.image_id:
+            check_writable(case, one.ref, "load of")
+            changed.append(one.ref)
+    return tuple(changed)
 
 
 def tag_image(case: Case) -> Forward:

@@ -14,15 +14,17 @@ body that was not read when the verdict is no ``Forward`` with ``stream`` has to
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ..limits import Limits
 from ..refusal import Refusal
-from . import strict_json
+from . import image_rules, strict_json
 from .case import Admitted, Case
 from .context import Context
 from .facts import Facts, Missing
 from .identity import Identity
+from .image_archive import Named
 from .path import BadPath, Path, decode_name, match_template, parse_path
 from .query import BadQuery, parse_query
 from .request_head import RequestHead
@@ -67,6 +69,20 @@ def judge(identity: Identity, request: Admitted, body: bytes | None, facts: Fact
         return Need(missing.questions)
     except strict_json.StrictJsonError as error:
         return _message(400, f"the request body is refused: {error}", "json")
+    except Stop as stop:
+        return _message(stop.status, str(stop), stop.rule)
+    except Refusal as refusal:
+        return _message(refusal.status, str(refusal), refusal.rule)
+
+
+def judge_archive(
+    identity: Identity, request: Admitted, names: Sequence[Named], facts: Facts, limits: Limits, context: Context
+) -> tuple[str, ...] | Answer | Need:
+    """The references that an archive of images may change, or the refusal of the whole archive."""
+    try:
+        return image_rules.loaded_names(Case(identity, request, None, facts, limits, context), names)
+    except Missing as missing:
+        return Need(missing.questions)
     except Stop as stop:
         return _message(stop.status, str(stop), stop.rule)
     except Refusal as refusal:

@@ -30,6 +30,7 @@ def forward(
     newest: bool = False,
     upgrade: str | None = None,
     endless: bool | None = None,
+    archive: bool = False,
     before: tuple[Effect, ...] = (),
     after: tuple[Effect, ...] = (),
     object_id: str = "",
@@ -57,6 +58,7 @@ def forward(
         after=after,
         object_id=object_id,
         rule=route.rule,
+        archive=archive,
     )
 
 

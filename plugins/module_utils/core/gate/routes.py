@@ -108,7 +108,7 @@ ROUTES: tuple[Route, ...] = (
     Route(GET, "/images/search", PASS, "plain", _q(term=TEXT, limit=INTEGER, filters=FILTERS)),
     Route(GET, "/images/get", OWNER, "save_images", _q(names=REPEATED, platform=REPEATED), endless=True),
     Route(POST, "/images/create", REWRITE, "pull_or_import", _IMPORT, Body.STREAM, endless=True),
-    Route(POST, "/images/load", ADMIN, "load_images", _q(quiet=FLAG, platform=REPEATED), Body.STREAM, endless=True),
+    Route(POST, "/images/load", REWRITE, "load_images", _q(quiet=FLAG, platform=REPEATED), Body.STREAM, endless=True),
     Route(POST, "/images/prune", REWRITE, "prune_images", _q(filters=FILTERS)),
     Route(GET, "/images/{name*}/json", PASS, "image", _q(manifests=FLAG, platform=TEXT)),
     Route(GET, "/images/{name*}/history", PASS, "image", _q(platform=TEXT)),

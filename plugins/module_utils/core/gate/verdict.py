@@ -101,6 +101,7 @@ class Forward:
     ``path`` and ``query`` are encoded. ``headers`` are names and values without framing, Host and Connection: the sender adds those
     (``request_head.serialise``). ``body`` is sent with Content-Length; with ``stream`` the client's body is framed anew instead.
     ``upgrade`` is the protocol when the connection is to be hijacked after 101. ``endless``: the answer may last as long as a container.
+    ``archive``: the body is an archive of images, whose names are judged as it streams.
     ``most``: how many entries a list that ``response`` filters may have; 0 for all.
     """
 
@@ -118,6 +119,7 @@ class Forward:
     object_id: str = ""
     rule: str = ""
     most: int = 0
+    archive: bool = False
 
     @property
     def hijack(self) -> bool:
