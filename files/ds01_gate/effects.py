@@ -16,6 +16,7 @@ from ds01.core.gate.observe import lifted
 from ds01.core.gate.verdict import (
     Answer,
     Effect,
+    EnsureNetwork,
     EnsureSlice,
     EnsureVolume,
     Forward,
@@ -125,6 +126,8 @@ class Effects:
     def _before(self, caller: Caller, effect: Effect) -> None:
         if isinstance(effect, EnsureVolume):
             self._ensure_volume(effect)
+        elif isinstance(effect, EnsureNetwork):
+            self._ensure_network(effect)
         elif isinstance(effect, MakeDirectory):
             try:
                 self._paths.make_directory(caller.rights, effect.path)
@@ -148,6 +151,15 @@ class Effects:
         if not _same_volume(found, wanted):
             why = "a volume of that name exists and is not yours, or was made with other options"
             raise Refusal(f"volume {wanted.name}", why, "Choose another name for the volume.", rule="volume-conflict", status=409)
+
+    def _ensure_network(self, wanted: EnsureNetwork) -> None:
+        found = self._docker.find(f"/networks/{segment(wanted.name)}")
+        if found is None:
+            body = {"Name": wanted.name, "CheckDuplicate": True, "Driver": "bridge", "Labels": dict(wanted.labels)}
+            self._docker.call("POST", "/networks/create", body)
+        elif found["Name"] != wanted.name or found.get("Driver") != "bridge" or (found.get("Labels") or {}) != dict(wanted.labels):
+            why = "a network of that name exists that the gate did not make"
+            raise Refusal(f"network {wanted.name}", why, "Ask an administrator to remove it.", rule="network-conflict", status=409)
 
     @contextmanager
     def _claim(self, wanted: GrantClaim, outcome: Outcome) -> Iterator[None]:

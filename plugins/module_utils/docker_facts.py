@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from .caller_paths import CallerPaths, Rights
+from .core.gate.default_network import is_default_network
 from .core.gate.facts import (
     Answer,
     Bind,
@@ -76,7 +77,8 @@ class DockerFacts:
         if isinstance(question, LegacyFact):
             return self._legacy.count(question.user, question.uid)
         if isinstance(question, NetworkCountFact):
-            return len(self._docker.call("GET", f"/networks?{label_filter(f'{OWNER_LABEL}={question.user}')}"))
+            listed = self._docker.call("GET", f"/networks?{label_filter(f'{OWNER_LABEL}={question.user}')}")
+            return sum(not is_default_network(one.get("Labels") or {}) for one in listed)
         raise TypeError(f"no way to answer {type(question).__name__}")
 
     def _container(self, ref: str) -> Container | None:

@@ -82,12 +82,16 @@ def tree(release: str) -> Path:
 
 @dataclass
 class Daemon:
-    """One dockerd. ``socket`` is root's own door to it; ``cdi_dir`` is where it looks for CDI specs (not with 20.10)."""
+    """One dockerd. ``socket`` is root's own door to it; ``cdi_dir`` is where it looks for CDI specs (not with 20.10).
+
+    ``filtering``: it sets packet filters in its own network namespace, as on a real host.
+    """
 
     release: str
     lab: Path
     cdi_dir: Path
     config: dict[str, object] = field(default_factory=dict)
+    filtering: bool = False
     _holder: subprocess.Popen[bytes] | None = None
     _process: subprocess.Popen[bytes] | None = None
 
@@ -163,7 +167,7 @@ class Daemon:
             "/run/dockerd.pid",
             "--config-file",
             str(self.state / "daemon.json"),
-            "--iptables=false",
+            f"--iptables={str(self.filtering).lower()}",
             "--ip6tables=false",
         ]
         with self.log.open("ab") as log:
@@ -267,9 +271,9 @@ def busybox_archive(target: Path, busybox: Path) -> Path:
 
 
 @contextlib.contextmanager
-def running(release: str, lab: Path, cdi_dir: Path, **config: object) -> Iterator[Daemon]:
+def running(release: str, lab: Path, cdi_dir: Path, *, filtering: bool = False, **config: object) -> Iterator[Daemon]:
     """A daemon for as long as the block runs."""
-    daemon = Daemon(release, lab, cdi_dir, dict(config))
+    daemon = Daemon(release, lab, cdi_dir, dict(config), filtering)
     try:
         yield daemon.open()
     finally:

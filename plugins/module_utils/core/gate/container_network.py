@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..refusal import Refusal
+from ..user_names import network_name
 from . import namespace_rules
 from .body_fields import check_count
 from .case import Case
@@ -104,6 +105,8 @@ def _check_network(case: Case, name: str, place: str) -> None:
         )
     if not is_name(name):
         raise Stop(400, f"{place} is {ascii(name)[:80]}; expected the name of a network.", "network-name")
+    if name == network_name(case.identity.user, case.identity.uid) and case.facts.network(name) is None:
+        return  # It is made before the container.
     own_network(case, name)
 
 

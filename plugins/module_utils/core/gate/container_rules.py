@@ -9,7 +9,7 @@ import re
 from .. import slice_names
 from ..claim import CLAIM_ID
 from ..refusal import Refusal
-from . import made_with, resource_rules
+from . import default_network, made_with, resource_rules
 from .body_fields import Field, Kind, Table, Treatment, read
 from .case import Case
 from .create_fields import HOST_CONFIG
@@ -76,11 +76,13 @@ def start_container(case: Case) -> Forward:
             )
     if counted:
         _check_count(case, user, uid)
+    own = default_network.own_network_of(user, uid)
+    bridge = (own,) if own.name in joined and case.facts.network(own.name) is None else ()
     claim = found.labels.get(CLAIM_LABEL, "")
     if CLAIM_ID.fullmatch(claim):
         grant = GrantClaim(claim, uid, user, found.id, found.name, found.labels.get(GPU_LABEL, ""))
-        return forward(case, names={"id": found.id}, before=(grant,), object_id=found.id)
-    return forward(case, names={"id": found.id}, before=(EnsureSlice(slice_names.nogpu_slice(uid), uid, user),), object_id=found.id)
+        return forward(case, names={"id": found.id}, before=(*bridge, grant), object_id=found.id)
+    return forward(case, names={"id": found.id}, before=(*bridge, EnsureSlice(slice_names.nogpu_slice(uid), uid, user)), object_id=found.id)
 
 
 def _owner(case: Case, found: Container) -> tuple[str, int]:

@@ -9,7 +9,7 @@ from typing import Any
 from .. import slice_names
 from ..claim import cdi_name
 from ..refusal import Refusal
-from . import container_network, gpu_rules, label_rules, mount_rules, mount_wishes, namespace_rules, resource_rules
+from . import container_network, default_network, gpu_rules, label_rules, mount_rules, mount_wishes, namespace_rules, resource_rules
 from .body_fields import check_count, read
 from .case import Case
 from .create_fields import CREATE
@@ -47,7 +47,9 @@ def create_container(case: Case) -> Forward:
     """The create request with everything the gate sets: labels, slice, GPU, limits, mounts, log, network."""
     asked = read(case.body, CREATE)
     host: dict[str, Any] = asked.pop("HostConfig", {})
-    nets: dict[str, Any] = asked.get("NetworkingConfig", {}).get("EndpointsConfig", {})
+    nets = default_network.endpoints_of(case, asked.get("NetworkingConfig", {}).get("EndpointsConfig", {}))
+    mode = default_network.mode_of(case, host.get("NetworkMode", ""))
+    bridge = default_network.needed(case, mode)
     wishes = mount_wishes.read_wishes(host)
     ref = asked.get("Image", "")
     name = case.request.query.get("name") or ""
@@ -56,7 +58,7 @@ def create_container(case: Case) -> Forward:
         ImageFact(canonical(ref)),
         *([ContainerFact(name)] if name else []),
         *namespace_rules.container_refs(host),
-        *container_network.questions(host.get("NetworkMode", "") if not host.get("NetworkMode", "").startswith("container:") else "", nets),
+        *container_network.questions("" if mode.startswith("container:") else mode, nets),
         *mount_rules.questions(case, wishes),
     )
     if name:
@@ -66,7 +68,7 @@ def create_container(case: Case) -> Forward:
     if gpu is not None:
         gpu_rules.refuse_impossible(gpu, case.limits.gpu)
     claim = case.context.new_claim_id if gpu is not None else None
-    built_host = _host_config(case, host, claim)
+    built_host = _host_config(case, host, claim, mode)
     image = usable_image(case, ref)
     body: dict[str, Any] = {key: asked[key] for key in _COPIED if key in asked}
     body["Image"] = ref
@@ -81,7 +83,7 @@ def create_container(case: Case) -> Forward:
     if nets:
         body["NetworkingConfig"] = {"EndpointsConfig": container_network.endpoints(case, nets)}
     params = {"name": name or None, "platform": case.request.query.get("platform") or None}
-    return forward(case, params=params, body=body, newest=True, before=tuple(effects))
+    return forward(case, params=params, body=body, newest=True, before=(*bridge, *effects))
 
 
 def refuse_foreign_name(case: Case, name: str) -> None:
@@ -111,7 +113,7 @@ def _check_names(ref: str, name: str) -> None:
         check_new_name(name)
 
 
-def _host_config(case: Case, host: dict[str, Any], claim: str | None) -> dict[str, Any]:
+def _host_config(case: Case, host: dict[str, Any], claim: str | None, mode: str) -> dict[str, Any]:
     """HostConfig but for the mounts."""
     uid = case.identity.uid
     if host.get("VolumeDriver", "local") != "local":
@@ -132,7 +134,7 @@ def _host_config(case: Case, host: dict[str, Any], claim: str | None) -> dict[st
     built.update(namespace_rules.capabilities(host))
     built.update(namespace_rules.security_options(host))
     built.update(namespace_rules.groups(case, host))
-    built["NetworkMode"] = container_network.network_mode(case, host.get("NetworkMode", ""))
+    built["NetworkMode"] = container_network.network_mode(case, mode)
     if "PortBindings" in host:
         built["PortBindings"] = container_network.port_bindings(host["PortBindings"])
     if "Links" in host:

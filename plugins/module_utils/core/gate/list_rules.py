@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from ..refusal import Refusal
 from .case import Case
+from .identity import INTERNAL_LABEL
 from .list_filters import BadFilters, check_keys, own_only
 from .rebuild import forward
 from .verdict import Answer, Forward, ResponseRule, Stop, SweepImages
@@ -113,8 +114,10 @@ def list_networks(case: Case) -> Forward:
 
 
 def prune_networks(case: Case) -> Forward:
-    """Unused networks of the caller."""
-    return _own(case, _PRUNE)
+    """Unused networks of the caller, but for their default one, which stopped containers come back to."""
+    filters = own_only(_filters(case, _PRUNE), case.identity)
+    kept = [] if case.identity.admin else [f"{INTERNAL_LABEL}=default-network"]
+    return forward(case, params={**case.request.query, "filters": {**filters, "label!": [*filters.get("label!", []), *kept]}})
 
 
 def prune_images(case: Case) -> Forward | SweepImages:

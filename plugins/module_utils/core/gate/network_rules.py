@@ -7,13 +7,14 @@ from __future__ import annotations
 from typing import Any
 
 from ..refusal import Refusal
-from . import container_network
+from . import container_network, default_network
 from .body_fields import Field, Kind, Table, Treatment, read
 from .case import Case
 from .create_fields import ENDPOINT, FLAG, TEXT
+from .default_network import is_default_network
 from .facts import ContainerFact, NetworkCountFact, NetworkFact
 from .mount_rules import owner_labels, user_labels
-from .ownership import PREDEFINED_NETWORKS, own_container, own_network, owns
+from .ownership import PREDEFINED_NETWORKS, RESERVED_PREFIX, own_container, own_network, owns
 from .path import is_name, looks_like_id
 from .rebuild import forward
 from .verdict import Forward, ResponseRule, Stop
@@ -47,7 +48,7 @@ def create_network(case: Case) -> Forward:
     """A bridge of the caller's own."""
     asked = read(case.body, _CREATE)
     name = asked.get("Name", "")
-    if not is_name(name) or looks_like_id(name) or name in (*PREDEFINED_NETWORKS, "default"):
+    if not is_name(name) or looks_like_id(name) or name in (*PREDEFINED_NETWORKS, "default") or name.startswith(RESERVED_PREFIX):
         raise Stop(
             400,
             f"network name {ascii(name)[:80]} is not allowed; use letters, digits, '_', '.', '-', and no name that looks like an id.",
@@ -106,6 +107,13 @@ def inspect_network(case: Case) -> Forward:
 def remove_network(case: Case) -> Forward:
     """An own network."""
     network = own_network(case, case.request.names["id"])
+    if is_default_network(network.labels) and not case.identity.admin:
+        raise Refusal(
+            f"removal of network {network.name} is refused",
+            "your containers that name no network are on it",
+            "Leave it; it costs nothing.",
+            rule="network-default",
+        )
     return forward(case, names={"id": network.id}, object_id=network.id)
 
 
@@ -135,6 +143,7 @@ def _both(case: Case, ref: str) -> tuple[str, str]:
     name = case.request.names["id"]
     case.facts.require(NetworkFact(name), ContainerFact(ref))
     network = case.facts.network(name)
-    if network is None or network.name != "bridge":
+    common = case.context.network_default != default_network.PER_USER
+    if network is None or network.name != "bridge" or not common:
         network = own_network(case, name)
     return network.id, own_container(case, ref).id

@@ -38,6 +38,14 @@ class EnsureVolume:
 
 
 @dataclass(frozen=True)
+class EnsureNetwork:
+    """Before: the bridge exists, with these ``labels``. One that is there with other ``ds01.*`` labels is a conflict (409)."""
+
+    name: str
+    labels: Mapping[str, str] = field(hash=False)
+
+
+@dataclass(frozen=True)
 class MakeDirectory:
     """Before: make the directory and missing parents with the caller's ids and umask 022; fails when the caller may not."""
 
@@ -91,7 +99,7 @@ class OwnImage:
     user: str
 
 
-Effect = EnsureVolume | MakeDirectory | EnsureSlice | GrantClaim | ReleaseClaim | RecordImage | OwnImage
+Effect = EnsureVolume | EnsureNetwork | MakeDirectory | EnsureSlice | GrantClaim | ReleaseClaim | RecordImage | OwnImage
 
 
 @dataclass(frozen=True)
