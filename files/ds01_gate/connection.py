@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ds01.caller_paths import PathServerGone
+from ds01.core.gate.api_versions import DaemonNotSupported
 from ds01.core.gate.case import Admitted
 from ds01.core.gate.context import Context
 from ds01.core.gate.image_archive import Named
@@ -130,6 +131,8 @@ class Connection:
             answer = Answer(stop.status, {"message": str(stop)}, stop.rule, close=True)
         except BodyRefused as error:
             answer = Answer(error.status, {"message": str(error)}, "bad-body", close=True)
+        except DaemonNotSupported as error:
+            answer = Answer(503, {"message": str(error)}, "daemon-not-supported")
         except DaemonUnavailable as error:
             self._services.judgement.forget_daemon()
             answer = Answer(

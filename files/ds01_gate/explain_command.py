@@ -13,6 +13,7 @@ from typing import Any
 
 from ds01.allocator import AllocationPaths, Allocator
 from ds01.caller_paths import CallerPaths, PathServerGone, Rights
+from ds01.core.gate.api_versions import DaemonNotSupported
 from ds01.core.gate.identity import Identity
 from ds01.core.gate.observe import lifted, lifted_context
 from ds01.core.gate.verdict import Answer, Forward, Verdict
@@ -37,6 +38,7 @@ def main(arguments: list[str]) -> int:
         document = _document(given, settings)
     except (
         explain.CannotJudge,
+        DaemonNotSupported,
         SettingsError,
         PolicyError,
         LookupError,

@@ -12,8 +12,9 @@ from pathlib import Path
 from ds01.allocator import AllocationPaths, Allocator
 from ds01.caller_paths import CallerPaths
 from ds01.cgroup_fs import CgroupFs
+from ds01.core.gate.api_versions import DaemonNotSupported, text
 from ds01.docker_facts import DockerFacts
-from ds01.docker_upstream import DockerClient
+from ds01.docker_upstream import DaemonRefused, DaemonUnavailable, DockerClient
 from ds01.event_log import EventLog
 from ds01.image_tags import ImageTags
 from ds01.peer_identity import Accounts
@@ -82,13 +83,14 @@ class Gate:
         keeper = ClaimKeeper(allocator, docker, audit, recorder, maintenance, turns)
         self._paths = paths
         self._watch = EventWatch(docker, keeper, self._callers.limits_of, audit, settings.reconcile_seconds)
+        self._judgement = Judgement(settings, docker, DockerFacts(docker, paths, tags), audit, policies)
         services = Services(
             settings=settings,
             audit=audit,
             recorder=recorder,
             callers=self._callers,
             policies=policies,
-            judgement=Judgement(settings, docker, DockerFacts(docker, paths, tags), audit, policies),
+            judgement=self._judgement,
             effects=Effects(docker, paths, tags, slices, keeper, self._callers, self._waiting),
             streams=Streams(settings.splice, audit),
             traffic=Traffic(),
@@ -111,6 +113,7 @@ class Gate:
         threading.Thread(target=self._watchdog, name="watchdog", daemon=True).start()
         notify("READY=1")
         self._audit.note("started", docker=self._settings.docker, splice=self._settings.splice)
+        threading.Thread(target=self._look_at_daemon, name="daemon", daemon=True).start()
         self._listener.run()
         notify("STOPPING=1")
         self._waiting.stop()
@@ -124,6 +127,16 @@ class Gate:
     def _policy_rejected(self, why: str) -> None:
         self._audit.note("policy_problem", why=why)
         self._recorder.record("policy.rejected", details={"path": self._settings.policy, "errors": why[:2000]})
+
+    def _look_at_daemon(self) -> None:
+        """Says once which API is spoken, or why none is: then every request is refused with that, too."""
+        try:
+            oldest, newest = self._judgement.api()
+            self._audit.note("daemon", api_oldest=text(oldest), api_newest=text(newest))
+        except DaemonNotSupported as error:
+            self._audit.note("daemon_not_supported", why=str(error))
+        except (DaemonUnavailable, DaemonRefused) as error:
+            self._audit.note("daemon_away", why=str(error))
 
     def _watchdog(self) -> None:
         """A sign of life while the path server lives: without it binds can't be judged, and systemd had better start everything anew."""

@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Sequence
 from datetime import datetime, timezone
 
+from ds01.core.gate.api_versions import Version, spoken
 from ds01.core.gate.case import Admitted
 from ds01.core.gate.context import Context
 from ds01.core.gate.facts import Facts
@@ -19,15 +20,13 @@ from ds01.core.gate.observe import lifted, lifted_context
 from ds01.core.gate.verdict import Answer, Need, Verdict
 from ds01.core.limits import Limits
 from ds01.docker_facts import DockerFacts
-from ds01.docker_upstream import DaemonUnavailable, DockerClient
+from ds01.docker_upstream import DockerClient
 from ds01.policy_file import PolicyFile
 from ds01_gate.audit import Audit
 from ds01_gate.caller import Caller
 from ds01_gate.settings import Settings
 
 _MOST_ROUNDS = 64
-_NEWEST_API = (1, 51)
-_OLDEST_API = (1, 45)
 
 
 class Judgement:
@@ -41,28 +40,24 @@ class Judgement:
         self._facts = facts
         self._audit = audit
         self._policies = policies
-        self._api: tuple[int, int] | None = None
+        self._api: tuple[Version, Version] | None = None
 
     def forget_daemon(self) -> None:
         """dockerd was away and may come back as another version."""
         self._api = None
 
-    def _api_max(self) -> tuple[int, int]:
+    def api(self) -> tuple[Version, Version]:
+        """The oldest and the newest API version that are spoken. Raises DaemonUnavailable, DaemonRefused and DaemonNotSupported."""
         if self._api is None:
-            told = str(self._docker.call("GET", "/version")["ApiVersion"])
-            major, _, minor = told.partition(".")
-            version = int(major), int(minor)
-            if version < _OLDEST_API:
-                raise DaemonUnavailable(
-                    f"dockerd speaks API {told}; the gate needs 1.45 (Docker 26) or newer, where bind mounts can be pinned"
-                )
-            self._api = min(version, _NEWEST_API)
+            self._api = spoken(self._docker.call("GET", "/version"))
         return self._api
 
     def context(self) -> Context:
-        """The moment and the host, for one request. Raises DaemonUnavailable."""
+        """The moment and the host, for one request. Raises as ``api``."""
+        oldest, newest = self.api()
         context = Context(
-            api_max=self._api_max(),
+            api_min=oldest,
+            api_max=newest,
             created_at=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
             new_claim_id=f"c{secrets.token_hex(6)}",
             host_cpus=self._settings.host_cpus or os.cpu_count() or 1,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class Context:
     """``api_max``: (1, minor), the newest API version spoken, at most 1.51 and the daemon's own; at least 1.45, where Subpath exists.
+    ``api_min``: the oldest, the daemon's own and at least 1.41.
 
     ``created_at``: now, UTC, ISO 8601. ``new_claim_id``: a fresh claim id, used if this request is a create with a GPU.
     ``host_cpus``: CPUs of the host; a container cannot be given more. ``buildkit_allowed``: the runtime guard stands below BuildKit.
@@ -23,6 +24,7 @@ class Context:
     new_claim_id: str
     host_cpus: int
     buildkit_allowed: bool = False
+    api_min: tuple[int, int] = (1, 41)
     networks_per_user: int = 16
     network_default: str = "bridge"
     registries: tuple[str, ...] | None = None
