@@ -5,9 +5,12 @@
 Two kinds of no. ``impossible`` is what policy and this host can never grant, so the container need not even be created (403).
 ``choose`` adds what stands in the way now, the person's quota or a lack of free devices (409).
 
-Order of choice: a device reserved for the person; the fewest GPU-equivalents, then the least memory that satisfies; on the
-GPU with the most already in use, and there in the half with the most in use, so that big instances and empty GPUs stay free;
-then by index and placement. A whole GPU is only offered where MIG is off; a GPU with MIG on offers its instances alone.
+A reservation is honoured ahead of time: a device on which somebody else's begins while a container of the person could still run is not
+given to them, from LEAD_S before it begins on; earlier it is, when there is no other.
+
+Order of choice: a device reserved for the person; the fewest GPU-equivalents, then the least memory that satisfies; without a later
+reservation of others; on the GPU with the most already in use, and there in the half with the most in use, so that big instances and empty
+GPUs stay free; then by index and placement. A whole GPU is only offered where MIG is off; a GPU with MIG on offers its instances alone.
 """
 
 from __future__ import annotations
@@ -23,7 +26,10 @@ from .limits import Limits
 from .offers import Offer, device_count, fitting, least, offers
 from .quota import usage
 from .refusal import Refusal
-from .reservation import Reservation, covering
+from .reservation import Reservation, ahead, covering
+
+LEAD_S = 86400.0
+"""How long before a reservation its devices are kept free of containers that could run into it: longer would leave them idle for days."""
 
 
 def impossible(inventory: Inventory, limits: Limits, request: GpuRequest) -> Refusal | None:
@@ -58,13 +64,15 @@ def choose(
         raise over_quota(limits.gpu, held, least(candidates, count))
     taken = _Taken(claims, blocked)
     open_to_caller = [o for o in candidates if _reserved_for(o, limits, reservations, now) is not False]
+    later = {o.device.key for o in open_to_caller if _ahead(o, limits, reservations, now, _run(limits))}
     free = [o for o in open_to_caller if o.gpu.healthy and not taken.holds(o)]
     mine = {o.device.key for o in free if _reserved_for(o, limits, reservations, now)}
     for preferred in (mine, set[str]()):
-        chosen = _pick(free, count, remaining, taken, preferred)
+        chosen = _pick(free, count, remaining, taken, preferred, later)
         if chosen is not None:
             return tuple(o.device for o in chosen)
-    raise busy(candidates, free, claims, count, remaining, len(candidates) - len(open_to_caller), now)
+    soon = [r.start for o in candidates for r in _ahead(o, limits, reservations, now, min(_run(limits), LEAD_S))]
+    raise busy(candidates, free, claims, count, remaining, len(candidates) - len(open_to_caller), now, min(soon, default=None))
 
 
 def may_keep(
@@ -133,7 +141,9 @@ class _Taken:
         return sum(i.size for i in offer.gpu.instances if i.start // half == place and i.key in self._keys)
 
 
-def _pick(free: Sequence[Offer], count: int, remaining: Fraction | None, taken: _Taken, preferred: set[str]) -> list[Offer] | None:
+def _pick(
+    free: Sequence[Offer], count: int, remaining: Fraction | None, taken: _Taken, preferred: set[str], later: set[str]
+) -> list[Offer] | None:
     """``count`` free offers by the order of choice, within ``remaining``; None when that is not to be had.
 
     Smallest first gives the least sum there is, so that without ``preferred`` a None means that no choice fits.
@@ -147,6 +157,7 @@ def _pick(free: Sequence[Offer], count: int, remaining: Fraction | None, taken: 
             key=lambda o: (
                 o.device.key not in preferred,
                 *o.size,
+                o.device.key in later,
                 -(taken.load(o.gpu) + on_gpu.get(o.gpu.uuid, Fraction(0))),
                 -taken.load_of_half(o),
                 o.gpu.index,
@@ -164,6 +175,17 @@ def _pick(free: Sequence[Offer], count: int, remaining: Fraction | None, taken: 
 
 
 def _reserved_for(offer: Offer, limits: Limits, reservations: Sequence[Reservation], now: float) -> bool | None:
-    """True: reserved for this person now; False: for others only; None: not reserved."""
+    """True: reserved for this person now; False: for others, now or before the person would be done; None: not reserved."""
     found = covering(reservations, offer.device.key, offer.gpu.uuid, now)
-    return any(r.is_for(limits.user, limits.group) for r in found) if found else None
+    if found:
+        return any(r.is_for(limits.user, limits.group) for r in found)
+    return False if _ahead(offer, limits, reservations, now, min(_run(limits), LEAD_S)) else None
+
+
+def _run(limits: Limits) -> float:
+    """How long a container of the person may run, in seconds; without a limit at least LEAD_S."""
+    return LEAD_S if limits.lifecycle.runtime is None else float(limits.lifecycle.runtime)
+
+
+def _ahead(offer: Offer, limits: Limits, reservations: Sequence[Reservation], now: float, seconds: float) -> list[Reservation]:
+    return ahead(reservations, offer.device.key, offer.gpu.uuid, now, now + seconds, limits.user, limits.group)

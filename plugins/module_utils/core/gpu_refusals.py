@@ -111,10 +111,12 @@ def busy(
     remaining: Fraction | None,
     reserved: int,
     now: float,
+    reserved_from: float | None = None,
 ) -> Refusal:
     """No free device now: how many fit, what stands in the way of each, and when enough are expected back.
 
-    ``candidates`` are all that fit, ``free`` those of them that could be given; ``reserved`` counts those kept for others.
+    ``candidates`` are all that fit, ``free`` those of them that could be given; ``reserved`` counts those kept for others,
+    ``reserved_from`` is when the first of the reservations begins that has not yet.
     """
     keys = {o.device.key for o in candidates}
     sick = sum(1 for o in candidates if not o.gpu.healthy)
@@ -122,7 +124,8 @@ def busy(
     if sick:
         parts.append(f"{sick} out of service")
     if reserved:
-        parts.append(f"{reserved} reserved for others")
+        since = "" if reserved_from is None else f", from {moment(reserved_from)} on, when your container could still run"
+        parts.append(f"{reserved} reserved for others{since}")
     if remaining is not None and len(free) >= count:
         parts.append(f"the free ones are larger than the {number(remaining)} GPU-equivalents left in your quota")
     times = sorted(c.expected_free_at for c in claims for d in c.devices if d.key in keys and c.expected_free_at is not None)

@@ -28,6 +28,10 @@ class Reservation:
         """True while it is in force for that device."""
         return self.start <= now < self.end and (key in self.devices or gpu_uuid in self.devices)
 
+    def begins_within(self, key: str, gpu_uuid: str, now: float, until: float) -> bool:
+        """True when it comes into force for that device after ``now`` and before ``until``."""
+        return now < self.start < until and (key in self.devices or gpu_uuid in self.devices)
+
     def is_for(self, user: str, group: str) -> bool:
         """True for a person whom it was made for."""
         return user in self.users or group in self.groups
@@ -36,6 +40,13 @@ class Reservation:
 def covering(reservations: Iterable[Reservation], key: str, gpu_uuid: str, now: float) -> list[Reservation]:
     """The reservations in force for one device, in the order given."""
     return [r for r in reservations if r.covers(key, gpu_uuid, now)]
+
+
+def ahead(
+    reservations: Iterable[Reservation], key: str, gpu_uuid: str, now: float, until: float, user: str, group: str
+) -> list[Reservation]:
+    """Other people's reservations of one device that come into force before ``until``, in the order given."""
+    return [r for r in reservations if r.begins_within(key, gpu_uuid, now, until) and not r.is_for(user, group)]
 
 
 def reservation_to_dict(reservation: Reservation) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ds01.core.chooser import choose, impossible, intact, may_keep
+from ds01.core.chooser import LEAD_S, choose, impossible, intact, may_keep
 from ds01.core.claim import Claim
 from ds01.core.devices import Inventory
 from ds01.core.gpu_request import GpuRequest
@@ -190,15 +190,80 @@ class TestReservations:
         stock = inventory(mig_gpu(2, SEVEN), mig_gpu(3, SEVEN))
         assert get(stock, reservations=[self.reserve(groups=frozenset({"students"}))])[0].gpu_uuid == uuid("GPU", 3)
 
-    def test_before_and_after_it_is_nothing(self):
+    def test_after_it_it_is_nothing(self):
         kept = self.reserve(users=frozenset({"prof"}))
-        stock = inventory(MIXED.gpus[3])
-        for now in (1499.0, 2500.0):
-            assert choose(stock, [], limits(), ALL, uid=1, now=now, reservations=[kept])
+        assert choose(inventory(MIXED.gpus[3]), [], limits(), ALL, uid=1, now=2500.0, reservations=[kept])
+
+    @pytest.mark.parametrize(
+        ("runtime", "before_s", "given"),
+        [
+            (3600, 3599.0, False),
+            (3600, 3600.0, True),
+            (3600, 1.0, False),
+            (None, LEAD_S - 1, False),
+            (None, LEAD_S, True),
+            (7 * 86400, LEAD_S - 1, False),
+            (7 * 86400, LEAD_S, True),
+            (0, 1.0, True),
+        ],
+    )
+    def test_it_is_honoured_ahead_of_what_could_run_into_it(self, runtime, before_s, given):
+        kept = replace(self.reserve(users=frozenset({"prof"})), start=10**7, end=10**7 + 3600.0)
+        stock, now = inventory(MIXED.gpus[3]), 10**7 - before_s
+        for who in (limits(runtime=runtime), limits("prof", runtime=runtime)):
+            if given or who.user == "prof":
+                assert choose(stock, [], who, ALL, uid=1, now=now, reservations=[kept])
+                continue
+            with pytest.raises(Refusal) as caught:
+                choose(stock, [], who, ALL, uid=1, now=now, reservations=[kept])
+            assert caught.value.rule == "gpu.busy"
+            assert "7 reserved for others, from 1970-04-26" in caught.value.why
+
+    def test_a_device_without_a_later_reservation_comes_first(self):
+        kept = replace(self.reserve(users=frozenset({"prof"})), devices=frozenset({uuid("GPU", 2)}), start=10**7, end=10**7 + 1.0)
+        stock = inventory(mig_gpu(2, SEVEN), mig_gpu(3, SEVEN))
+        week = limits(runtime=7 * 86400)
+        chosen = [
+            choose(stock, [], who, ALL, uid=1, now=10**7 - 2 * LEAD_S, reservations=[kept])[0].gpu_uuid
+            for who in (week, limits("prof", runtime=7 * 86400), limits(runtime=3600))
+        ]
+        assert chosen == [uuid("GPU", 3), uuid("GPU", 2), uuid("GPU", 2)]
 
     def test_a_reserved_device_too_large_for_the_quota_does_not_stand_in_the_way(self):
         kept = Reservation("r", frozenset({device(MIXED, 2, 4).key}), frozenset({"student"}), frozenset(), 0.0, 9999.0)
         assert get(reservations=[kept], who=limits(equivalents=Fraction(1, 7)))[0].profile == "1g.5gb"
+
+
+class TestPools:
+    """A device is for whom its pool is: interactive work, batch, or a group whose policy names the pool ``reserved``."""
+
+    STOCK = inventory(
+        replace(mig_gpu(0, SEVEN), pool="interactive"),
+        replace(mig_gpu(1, SEVEN), pool="batch"),
+        replace(mig_gpu(2, SEVEN), pool="reserved"),
+    )
+
+    @pytest.mark.parametrize(
+        ("pools", "gpus"),
+        [(("interactive",), {0}), (("batch",), {1}), (("reserved",), {2}), (("interactive", "batch"), {0, 1}), ((), set())],
+    )
+    def test_nobody_gets_a_device_of_a_pool_that_is_not_theirs(self, pools, gpus):
+        who, held, got = limits(pools=pools, equivalents=None), [], set()
+        while True:
+            try:
+                devices = choose(self.STOCK, held, who, ALL, uid=1, now=0.0)
+            except Refusal as said:
+                assert said.rule == ("gpu.busy" if pools else "gpu.none")
+                break
+            held.append(claim(len(held) + 1, devices))
+            got.add(devices[0].gpu_uuid)
+        assert got == {uuid("GPU", index) for index in gpus}
+        assert len(held) == 7 * len(gpus)
+
+    def test_the_refusal_says_which_pools_are_theirs(self):
+        said = refusal(stock=inventory(self.STOCK.gpus[1]))
+        assert (said.rule, said.status) == ("gpu.not_permitted", 403)
+        assert "pools interactive" in said.why
 
 
 class TestKeeping:

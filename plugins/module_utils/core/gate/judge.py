@@ -123,7 +123,7 @@ def _check_version(where: Path, context: Context) -> None:
         raise Stop(400, f"client version {asked} is too new. Maximum supported API version is {newest}", "version")
     if where.version is not None and where.version < context.api_min:
         asked, oldest = (".".join(map(str, version)) for version in (where.version, context.api_min))
-        told = f"client version {asked} is too old. Minimum supported API version is {oldest}, please upgrade your client to a newer version"
+        told = f"client version {asked} is too old. Minimum supported API version is {oldest}, please upgrade your client"
         raise Stop(400, told, "version")
 
 
