@@ -7,7 +7,8 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from ds01.core.gate.image_archive import ArchiveRefused, ImageArchive, Named
+from ds01.core.gate.image_archive import ImageArchive, Named
+from ds01.core.gate.tar_header import ArchiveRefused
 from ds01.core.gate.verdict import Stop
 
 Approve = Callable[[Sequence[Named], Sequence[str]], None]

@@ -8,7 +8,6 @@ Fails closed: what is not understood is answered with an error and never forward
 from __future__ import annotations
 
 import contextlib
-import secrets
 import time
 import traceback
 from collections.abc import Sequence
@@ -24,7 +23,7 @@ from ds01.core.gate.judge import admit
 from ds01.core.gate.replay import kept
 from ds01.core.gate.request_head import BadHead, RequestHead
 from ds01.core.gate.route import Body
-from ds01.core.gate.verdict import Answer, Forward, Stop, SweepImages
+from ds01.core.gate.verdict import Answer, Stop, SweepImages
 from ds01.core.policy_model import GateSettings
 from ds01.core.refusal import Refusal
 from ds01.core.v1_table import PREFIX
@@ -37,6 +36,7 @@ from ds01_gate.client_stream import BodyRefused, ClientGone, ClientStream
 from ds01_gate.effects import Effects, Outcome, ServerFault
 from ds01_gate.forwarding import Forwarder, plain_answer
 from ds01_gate.judgement import Judgement
+from ds01_gate.known_request import KnownRequest
 from ds01_gate.maintenance import MaintenanceGuard
 from ds01_gate.recorder import Recorder
 from ds01_gate.settings import Settings
@@ -119,7 +119,7 @@ class Connection:
     def _one(self, head: RequestHead) -> bool:
         """One request; True when the connection can be used again."""
         started = time.monotonic()
-        request = _Request(head)
+        request = KnownRequest(head)
         try:
             answer = self._handle(request)
         except ClientGone:
@@ -161,7 +161,7 @@ class Connection:
         self._say(head, answer, keep=keep)
         return keep
 
-    def _handle(self, request: _Request) -> Answer | None:
+    def _handle(self, request: KnownRequest) -> Answer | None:
         """The gate's own answer, or None when the daemon's was sent."""
         services, head = self._services, request.head
         caller = request.caller = services.callers.identify(self._peer)
@@ -185,7 +185,7 @@ class Connection:
                     ticket = ticket or queue.enter_context(services.waiting.ticket(start))
                     ticket.wait(self._client.socket, start.refusal)
 
-    def _attempt(self, request: _Request, caller: Caller, admitted: Admitted, body: bytes | None) -> Answer | None:
+    def _attempt(self, request: KnownRequest, caller: Caller, admitted: Admitted, body: bytes | None) -> Answer | None:
         """Judge and do. Raises MustWait, with nothing done, for a start that may wait for its GPU."""
         services, head, context = self._services, request.head, self._services.judgement.context()
         gate = services.policies.current().gate
@@ -261,7 +261,7 @@ class Connection:
         if head.length is not None and head.length <= 65536 and not head.expects_continue:
             self._client.body(head, 65536, self._services.settings.body_seconds)
 
-    def _log(self, request: _Request, outcome: str, started: float, answer: Answer | None = None) -> None:
+    def _log(self, request: KnownRequest, outcome: str, started: float, answer: Answer | None = None) -> None:
         caller = request.caller
         status = request.status if answer is None else answer.status
         why = str(answer.body.get("message", "")) if answer is not None and isinstance(answer.body, dict) else ""
@@ -285,33 +285,6 @@ class Connection:
             self._services.audit.note("request", uid=self._peer.uid, **fields)
 
 
-def _denies(request: _Request, status: int, rule: str) -> bool:
+def _denies(request: KnownRequest, status: int, rule: str) -> bool:
     """Whether that answer is a refusal for the event log: not a thing that isn't there, not a fault, not a claim that is refused."""
     return 400 <= status < 500 and status != 404 and not (request.name == _START and rule.startswith("gpu."))
-
-
-class _Request:
-    """What is known of a request so far, for the log."""
-
-    def __init__(self, head: RequestHead) -> None:
-        self.head = head
-        self.id = secrets.token_hex(6)
-        self.name = f"{head.method} {head.target.partition('?')[0][:200]}"
-        self.caller: Caller | None = None
-        self.object_id = ""
-        self.rule = ""
-        self.status: int | None = None
-        self.keep = False
-        self.container = ""
-        self.sent = False
-        self.answering = False
-        self.admitted: Admitted | None = None
-
-    def take(self, verdict: Forward) -> None:
-        """The verdict's names for the object and the rule."""
-        self.object_id = verdict.object_id
-        self.rule = verdict.rule
-
-    def begin(self) -> None:
-        """From here on the client has part of dockerd's answer: there is no other answer any more."""
-        self.answering = True

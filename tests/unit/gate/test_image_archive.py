@@ -18,9 +18,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ds01.core.gate.facts import Facts, Image
-from ds01.core.gate.image_archive import ArchiveRefused, ImageArchive, Named
+from ds01.core.gate.image_archive import ImageArchive, Named
 from ds01.core.gate.judge import admit, judge_archive
 from ds01.core.gate.request_head import parse_head
+from ds01.core.gate.tar_header import ArchiveRefused
 from ds01.core.gate.verdict import Answer, Forward, Need, Stop
 from tests.search_effort import tries
 from tests.unit.gate.gate_world import ADMIN, ALICE, CONTEXT, LIMITS, World

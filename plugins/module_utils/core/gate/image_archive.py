@@ -21,28 +21,35 @@ from typing import Any
 
 from . import strict_json
 from .image_names import reference
+from .tar_header import (
+    BLOCK,
+    DIRECTORY,
+    PAX,
+    PAX_GLOBAL,
+    REGULAR,
+    SYMLINK,
+    ArchiveRefused,
+    link_target,
+    make_header,
+    parse_header,
+    pax_size,
+)
 from .verdict import Stop
 
-BLOCK = 512
 MOST_TABLE = 4 * 1024 * 1024
 MOST_PAX = 64 * 1024
 MOST_ENTRIES = 20_000
 MOST_NAMES = 100
 MOST_HASHED = 4 * 1024 * 1024
 _HEX = r"[0-9a-f]{64}"
-_FILE = re.compile(
+_FILE_NAME = re.compile(
     rf"(?:manifest\.json|index\.json|oci-layout|blobs/sha256/{_HEX}|{_HEX}(?:\.json|\.tar)?|{_HEX}/(?:VERSION|json|layer\.tar))"
 )
-_DIRECTORY = re.compile(rf"(?:blobs|blobs/sha256|{_HEX})/?")
+_DIRECTORY_NAME = re.compile(rf"(?:blobs|blobs/sha256|{_HEX})/?")
 _LINK = re.compile(rf"\.\./{_HEX}/layer\.tar")
 _DROPPED = "repositories"
 _MANIFEST_KEYS = frozenset(("Config", "RepoTags", "Layers", "Parent", "LayerSources"))
 _NAME_KEYS = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
-_REGULAR, _SYMLINK, _DIRECTORY_TYPE, _PAX, _PAX_GLOBAL = b"0", b"2", b"5", b"x", b"g"
-
-
-class ArchiveRefused(Exception):
-    """The archive is not one of ``docker save``; the message says where."""
 
 
 @dataclass(frozen=True)
@@ -132,15 +139,15 @@ class ImageArchive:
             self._digests[entry.name] = f"sha256:{entry.digest.hexdigest()}"
         if entry.kept is not None:
             if entry.name == "":
-                self._pax_size = _pax_size(bytes(entry.kept))
+                self._pax_size = pax_size(bytes(entry.kept))
             else:
                 self._tables[entry.name] = bytes(entry.kept)
 
     def _open(self, header: bytes) -> bytes:
         """Begin an entry; its new header."""
-        kind, name, size = _parse(header)
-        if kind in (_PAX, _PAX_GLOBAL):
-            if kind == _PAX_GLOBAL or self._pax_size is not None or size > MOST_PAX:
+        kind, name, size = parse_header(header)
+        if kind in (PAX, PAX_GLOBAL):
+            if kind == PAX_GLOBAL or self._pax_size is not None or size > MOST_PAX:
                 raise ArchiveRefused("a pax header stands where none can")
             self._entry = _Entry("", size, -size % BLOCK, bytearray(), None, forwarded=False)
             return b""
@@ -153,22 +160,22 @@ class ImageArchive:
             raise ArchiveRefused(f"it has more than {MOST_ENTRIES} entries")
         self._seen.add(plain)
         target = ""
-        if kind == _DIRECTORY_TYPE and _DIRECTORY.fullmatch(name) and not size:
+        if kind == DIRECTORY and _DIRECTORY_NAME.fullmatch(name) and not size:
             pass
-        elif kind == _SYMLINK and re.fullmatch(rf"{_HEX}/layer\.tar", name) and not size:
-            target = header[157:257].split(b"\0", 1)[0].decode("ascii", "replace")
+        elif kind == SYMLINK and re.fullmatch(rf"{_HEX}/layer\.tar", name) and not size:
+            target = link_target(header)
             if _LINK.fullmatch(target) is None:
                 raise ArchiveRefused(f"{ascii(name)[:100]} is a link to {ascii(target)[:100]}")
-        elif kind != _REGULAR or not (_FILE.fullmatch(name) or name == _DROPPED):
+        elif kind != REGULAR or not (_FILE_NAME.fullmatch(name) or name == _DROPPED):
             raise ArchiveRefused(f"{ascii(name)[:100]} does not belong into an archive of docker save")
         table = name in ("manifest.json", "index.json", _DROPPED)
         if table and size > MOST_TABLE:
             raise ArchiveRefused(f"{name} has {size} bytes; at most {MOST_TABLE}")
         kept = bytearray() if table else None
-        digest = hashlib.sha256() if kind == _REGULAR and not table and size <= MOST_HASHED else None
+        digest = hashlib.sha256() if kind == REGULAR and not table and size <= MOST_HASHED else None
         forwarded = name != _DROPPED
         self._entry = _Entry(name, size, -size % BLOCK, kept, digest, forwarded)
-        return _header(kind, name, size, target) if forwarded else b""
+        return make_header(kind, name, size, target) if forwarded else b""
 
     def _named(self) -> tuple[Named, ...]:
         """Every name that a reader of this archive could give, in either table."""
@@ -245,62 +252,3 @@ def _reference(name: str) -> str:
         return reference(name, "")
     except Stop as error:
         raise ArchiveRefused(str(error)) from None
-
-
-def _parse(header: bytes) -> tuple[bytes, str, int]:
-    """(type, name, size) of a ustar header. Raises ArchiveRefused."""
-    if header[257:262] != b"ustar":
-        raise ArchiveRefused("it is no tar of the ustar kind (a compressed one other than gzip has to be unpacked first)")
-    total = sum(header[:148]) + 8 * 32 + sum(header[156:])
-    try:
-        if int(header[148:156].strip(b" \0") or b"-1", 8) != total:
-            raise ArchiveRefused("a header's checksum is wrong")
-        size = _number(header[124:136])
-    except ValueError:
-        raise ArchiveRefused("a header holds no number where one belongs") from None
-    # A prefix makes names longer than any that belongs here; GNU tar keeps times in its place.
-    prefix = header[345:500].split(b"\0", 1)[0] if header[257:263] == b"ustar\0" else b""
-    name = header[:100].split(b"\0", 1)[0]
-    if prefix:
-        raise ArchiveRefused(f"{ascii(name.decode('latin-1'))[:100]} has a longer name than docker save writes")
-    kind = header[156:157] if header[156:157] != b"\0" else _REGULAR
-    return kind, name.decode("ascii", "replace").removeprefix("./"), size
-
-
-def _number(field: bytes) -> int:
-    """An octal number, or GNU's base-256 for what is too large for that."""
-    if field[0] == 0x80:
-        return int.from_bytes(field[1:], "big")
-    if field[0] & 0x80:
-        raise ValueError
-    return int(field.strip(b" \0") or b"0", 8)
-
-
-def _pax_size(records: bytes) -> int | None:
-    """The size that pax records say; names and links may not be said there."""
-    size: int | None = None
-    while records:
-        length = records.partition(b" ")[0]
-        if not length.isdigit() or not 5 <= int(length) <= len(records) or records[int(length) - 1 : int(length)] != b"\n":
-            raise ArchiveRefused("a pax header is damaged")
-        key, _, value = records[len(length) + 1 : int(length) - 1].partition(b"=")
-        if key in (b"path", b"linkpath") or key.startswith(b"GNU.sparse"):
-            raise ArchiveRefused("a pax header gives a name or a sparse file")
-        if key == b"size":
-            if size is not None or not value.isdigit() or len(value) > 18:
-                raise ArchiveRefused("a pax header gives no plain size")
-            size = int(value)
-        records = records[int(length) :]
-    return size
-
-
-def _header(kind: bytes, name: str, size: int, target: str) -> bytes:
-    """A ustar header; a size beyond eleven octal digits in base-256, which Go's archive/tar reads."""
-    mode = b"0000755\0" if kind == _DIRECTORY_TYPE else b"0000644\0"
-    length = f"{size:011o}\0".encode() if size < 8**11 else b"\x80" + size.to_bytes(11, "big")
-    fields = [
-        name.encode().ljust(100, b"\0"), mode, b"0000000\0", b"0000000\0", length, b"00000000000\0", b" " * 8,
-        kind, target.encode().ljust(100, b"\0"), b"ustar\x0000", bytes(64), b"0000000\0", b"0000000\0", bytes(155), bytes(12),
-    ]  # fmt: skip
-    header = b"".join(fields)
-    return header[:148] + f"{sum(header):06o}\0 ".encode() + header[156:]
