@@ -13,7 +13,7 @@ from datetime import datetime, timezone
 from ds01.core.gate.api_versions import Version, spoken
 from ds01.core.gate.case import Admitted
 from ds01.core.gate.context import Context
-from ds01.core.gate.facts import Facts
+from ds01.core.gate.facts import Facts, LegacyFact
 from ds01.core.gate.image_archive import Named
 from ds01.core.gate.judge import judge, judge_archive
 from ds01.core.gate.observe import lifted, lifted_context
@@ -76,8 +76,7 @@ class Judgement:
 
     def verdict(self, caller: Caller, request: Admitted, body: bytes | None, context: Context, *, observed: frozenset[str]) -> Verdict:
         """What happens to the request. Raises DaemonUnavailable, DaemonRefused, PathServerGone."""
-        facts = Facts()
-        verdict, facts = self._judged(caller, request, body, facts, caller.limits, context)
+        verdict, facts = self._judged(caller, request, body, self._foreseen(caller, request), caller.limits, context)
         if observed and isinstance(verdict, Answer) and verdict.status >= 400:
             free, _ = self._judged(caller, request, body, facts, lifted(caller.limits, observed), lifted_context(context, observed))
             if not isinstance(free, Answer):
@@ -85,6 +84,13 @@ class Judgement:
                 self._audit.note("would_refuse", uid=caller.uid, user=caller.identity.user, **about)
                 return free
         return verdict
+
+    def _foreseen(self, caller: Caller, request: Admitted) -> Facts:
+        """What the rule of the most frequent request will ask, known from memory: that saves judging it twice."""
+        if request.route.rule != "list_containers" or caller.identity.admin:
+            return Facts()
+        question = LegacyFact(caller.identity.user, caller.uid)
+        return Facts().told({question: self._facts.answer(question, caller.rights)})
 
     def archive(self, caller: Caller, request: Admitted, names: Sequence[Named], context: Context) -> tuple[str, ...] | Answer:
         """The references that an archive of images may change, or its refusal."""

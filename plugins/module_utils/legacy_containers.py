@@ -46,12 +46,17 @@ class LegacyContainers:
         return sum(_owned(entry, user, uid) and OWNER_LABEL not in _labels(entry) for entry in self._look(running=True))
 
     def _known(self) -> list[Mapping[str, Any]]:
-        with self._lock:
-            now = self._clock()
-            if self._looked_at is None or now - self._looked_at >= FRESH_S:
-                self._found = self._look(running=False)
-                self._looked_at = now
+        if self._fresh() or not self._lock.acquire(blocking=self._looked_at is None):
+            return self._found  # Somebody looks at this moment: what was there a moment ago does, and nobody waits for dockerd.
+        try:
+            if not self._fresh():
+                self._found, self._looked_at = self._look(running=False), self._clock()
             return self._found
+        finally:
+            self._lock.release()
+
+    def _fresh(self) -> bool:
+        return self._looked_at is not None and self._clock() - self._looked_at < FRESH_S
 
     def _look(self, *, running: bool) -> list[Mapping[str, Any]]:
         found: dict[str, Mapping[str, Any]] = {}
