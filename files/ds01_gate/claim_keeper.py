@@ -22,6 +22,7 @@ from typing import Any
 from ds01.allocator import AllocationError, Allocator
 from ds01.core.claim import Claim
 from ds01.core.claim_reconcile import START_GRACE_S, ContainerState, ReconcilePlan
+from ds01.core.gate.made_with import check_made_here
 from ds01.core.gate.verdict import GrantClaim
 from ds01.core.gpu_request import GpuRequest
 from ds01.core.limits import Limits
@@ -269,6 +270,7 @@ class ClaimKeeper:
         container_id, name = found["Id"], found["Name"].lstrip("/")
         try:
             self._maintenance.check()
+            check_made_here(found)
             uid = int(labels["ds01.uid"])
             wanted = GrantClaim(labels[CLAIM_LABEL], uid, labels["ds01.user"], container_id, name, labels["ds01.gpu.request"])
             with self.starting(container_id):

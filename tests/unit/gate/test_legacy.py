@@ -17,8 +17,10 @@ from ds01.core.gate import response_rules
 from ds01.core.gate.bind_rules import root_volume
 from ds01.core.gate.facts import Container, Network, Volume
 from ds01.core.gate.identity import Identity
+from ds01.core.gate.made_with import check_made_here
 from ds01.core.gate.ownership import owns_container
 from ds01.core.gate.verdict import Answer, EnsureSlice, Forward, ResponseRule
+from ds01.core.refusal import Refusal
 from ds01.core.workload_facts import ContainerFacts, People
 from ds01.core.workload_owner import container_owner
 from tests.search_effort import tries
@@ -282,3 +284,16 @@ def test_what_the_gate_made_starts_again() -> None:
     assert isinstance(there.ask("POST", f"{V}/{OLD}/start"), Forward)
     assert isinstance(there.ask("GET", f"{V}/{OLD}/archive?path=/w"), Forward)
     assert isinstance(there.as_(ADMIN).ask("POST", f"{V}/{OLD}/restart"), Forward)
+
+
+@pytest.mark.parametrize(("host", "mounts", "starts"), [({}, [], True), ({"Privileged": True}, [], False), ({}, [ETC_BIND], False)])
+def test_what_the_gate_starts_again_by_itself_was_made_here(host: dict[str, Any], mounts: list[dict[str, Any]], starts: bool) -> None:
+    """A restart policy and the label of a claim are no proof either."""
+    slices = {"CgroupParent": "ds01-u5001-c0123456789ab.slice"}
+    labels = {**owner(ALICE), "ds01.claim": "c0123456789ab"}
+    found = {"Name": "/old", "Config": {"Labels": labels}, "HostConfig": {**slices, **host}, "Mounts": mounts}
+    if starts:
+        check_made_here(found)
+        return
+    with pytest.raises(Refusal, match="not made through this gate"):
+        check_made_here(found)

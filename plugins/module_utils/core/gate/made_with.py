@@ -210,6 +210,14 @@ def _is_root(case: Case, uid: int, device: str) -> bool:
     return not any(device == path or device.startswith(f"{path}/") for path in _NEVER_ROOTS)
 
 
+def check_made_here(found: Mapping[str, Any]) -> None:
+    """Nothing if a container as inspect shows it may be started by the gate itself, in nobody's name; else ``Refusal``."""
+    labels, name = found["Config"].get("Labels") or {}, str(found["Name"]).lstrip("/")
+    words = summary(found.get("HostConfig") or {}, found.get("Mounts") or (), labels)
+    if words:
+        raise _refusal("start", Container("", name, labels), [Objection(one) for one in words])
+
+
 def summary(host: Mapping[str, Any], mounts: Sequence[Mapping[str, Any]], labels: Mapping[str, str]) -> list[str]:
     """What of a container would be refused, in words, for a report; volumes are left aside."""
     container = Container("", "", labels, host=host, mounts=tuple(mounts))
