@@ -9,7 +9,8 @@ from typing import Any
 
 from ds01.core import notices
 from ds01.core.event import Event
-from ds01.core.lifecycle import Reason, Remove, Warn, Withdraw
+from ds01.core.lifecycle import Puzzled, Remove, Warn, Withdraw
+from ds01.core.lifecycle_reason import Reason
 from ds01.core.notices import Notice, Whose
 from ds01.core.sweep_plan import Overdue, Seen, Step, Stopped
 
@@ -38,18 +39,17 @@ def _whose(seen: Seen) -> Whose | None:
 
 
 def of_warning(step: Step, at: float) -> tuple[Event, Notice | None]:
-    """For ``Warn`` and ``Withdraw``. The notice is None for a container whose owner nobody knows."""
+    """For ``Warn``, ``Withdraw`` and ``Puzzled``. The notice is None for a container whose owner nobody knows, and for ``Puzzled``."""
     whose = _whose(step.seen)
     action = step.action
     if isinstance(action, Warn):
-        idle = action.reason is Reason.IDLE
-        spent = step.history.idle_s if idle else step.history.run_s
-        limit = float((max(step.seen.limits.idle or 0, step.seen.limits.idle_window) if idle else step.seen.limits.runtime) or 0)
         said = event("lifecycle.warned", step.seen, at, {"why": action.reason.value, "at": round(at + action.in_s), **_numbers(step)})
-        return said, None if whose is None else notices.warning(whose, action.reason, action.in_s, spent, limit, at)
+        return said, None if whose is None else notices.warning(whose, action.reason, action.in_s, action.after_s, action.limit_s, at)
     if isinstance(action, Withdraw):
         said = event("lifecycle.withdrawn", step.seen, at, {"why": action.reason.value, **_numbers(step)})
         return said, None if whose is None else notices.withdrawal(whose, action.reason, at)
+    if isinstance(action, Puzzled):
+        return event("lifecycle.unknown", step.seen, at, {"for_s": round(action.for_s), **_numbers(step)}), None
     raise TypeError(f"{type(action).__name__} is no warning")
 
 
@@ -58,7 +58,8 @@ def of_stop(seen: Seen, reason: Reason, after_s: float, limit_s: float, at: floa
     whose = _whose(seen)
     details = {"why": reason.value, "after_s": round(after_s), "limit_s": limit_s, "grace_s": seen.limits.stop_grace}
     said = event("lifecycle.stopped", seen, at, details)
-    return said, None if whose is None else notices.stopped(whose, reason, after_s, limit_s, at)
+    per_start = seen.limits.runtime_counts == "start"
+    return said, None if whose is None else notices.stopped(whose, reason, after_s, limit_s, at, per_start=per_start)
 
 
 def of_removal(seen: Seen, action: Remove, at: float) -> tuple[Event, Notice | None]:

@@ -5,19 +5,27 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
+from ds01 import maintenance_file, queue_file
+from ds01.claim_store import ClaimStore
 from ds01.container_samples import Life, container_cgroups, life
 from ds01.core.activity import Sample
+from ds01.core.claim import Claim
+from ds01.core.idle_demand import people_waiting, under_demand
 from ds01.core.lifecycle_subject import UNKNOWN, Subject, subject
 from ds01.core.limits import Limits
+from ds01.core.maintenance import Maintenance
 from ds01.core.policy_resolve import resolve
+from ds01.core.queue_state import QueueState
 from ds01.core.sweep_plan import Seen
 from ds01.docker_upstream import DockerClient
 from ds01.gpu_use import GpuUses, read_gpu_uses
+from ds01.json_state import StateError
 from ds01.keep_alive import keep_alive_age
 from ds01.known_people import Accounts
 from ds01.listed_containers import Listed, list_containers
@@ -25,6 +33,7 @@ from ds01.policy_file import Resolver
 
 from .settings import Places
 
+_LOG = logging.getLogger("ds01.lifecycle")
 NOBODY = "nobody"
 
 
@@ -38,12 +47,28 @@ class Clocks:
 
 @dataclass(frozen=True)
 class View:
-    """What was seen at ``at`` (seconds since boot): containers, a process of each running one, why GPUs are not known (or empty)."""
+    """What was seen at ``at`` (seconds since boot): containers, a process of each running one, why GPUs are not known (or empty).
+
+    ``queue`` is None where it can't be read.
+    """
 
     at: float
     seen: tuple[Seen, ...]
     pids: dict[str, int]
     gpus_unknown: str
+    claims: tuple[Claim, ...]
+    queue: QueueState | None
+    maintenance: Maintenance | None
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """What holds for all containers of one look."""
+
+    at: float
+    uses: GpuUses
+    waiting: int
+    holders: frozenset[str]
 
 
 class Looker:
@@ -63,12 +88,31 @@ class Looker:
         people = self._people.now({int(uid) for one in listed if (uid := one.facts.labels.get("ds01.uid", "")).isdigit()})
         at = self._clocks.boot()
         uses = read_gpu_uses(at, self._places.inventory)
+        claims = ClaimStore(self._places.claims, self._places.claims_lock).read().claims
+        queue = self._queue()
+        waiting = 0 if queue is None else people_waiting(queue.waiters)
+        scene = _Scene(at, uses, waiting, frozenset(claim.container_id for claim in claims))
         pids: dict[str, int] = {}
-        seen = tuple(self._seen(one, subject(one.facts, people), at, uses, pids) for one in listed)
-        return View(at, seen, pids, "" if uses.known else uses.why)
+        seen = tuple(self._seen(one, subject(one.facts, people), scene, pids) for one in listed)
+        return View(at, seen, pids, "" if uses.known else uses.why, claims, queue, self._maintenance())
 
-    def _seen(self, one: Listed, whose: Subject, at: float, uses: GpuUses, pids: dict[str, int]) -> Seen:
+    def _queue(self) -> QueueState | None:
+        try:
+            return queue_file.load(self._places.queue)
+        except (StateError, OSError) as error:
+            _LOG.error("%s; nobody is told of their turn, and nobody counts as waiting", error)
+            return None
+
+    def _maintenance(self) -> Maintenance | None:
+        try:
+            return maintenance_file.load(self._places.maintenance)
+        except (StateError, OSError) as error:
+            _LOG.error("%s; nothing is stopped for maintenance", error)
+            return None
+
+    def _seen(self, one: Listed, whose: Subject, scene: _Scene, pids: dict[str, int]) -> Seen:
         limits, whose = self._rules(whose, one.facts.name)
+        limits = replace(limits, lifecycle=under_demand(limits.lifecycle, scene.waiting, one.facts.id in scene.holders))
         rules = ("idle", "runtime")
         exempt = tuple(rule for rule in rules if limits.sources.get(f"lifecycle.{rule}", "").startswith("exemption"))
         base = Seen(one.facts.id, one.facts.name, one.state, whose, limits.lifecycle, exempt=exempt)
@@ -79,16 +123,16 @@ class Looker:
             return base
         if found.pid is not None:
             pids[base.id] = found.pid
-        up = 0.0 if found.started is None else max(0.0, at - found.started)
-        sample = self._sample(base.id, found, at, uses, limits)
+        up = 0.0 if found.started is None else max(0.0, scene.at - found.started)
+        sample = self._sample(base.id, found, scene, limits)
         return Seen(base.id, base.name, base.state, whose, limits.lifecycle, sample, found.run, up, exempt)
 
-    def _sample(self, container_id: str, found: Life, at: float, uses: GpuUses, limits: Limits) -> Sample:
-        gpu = uses.of(container_id)
+    def _sample(self, container_id: str, found: Life, scene: _Scene, limits: Limits) -> Sample:
+        gpu = scene.uses.of(container_id)
         age = None
         if found.pid is not None and limits.lifecycle.idle is not None:
             age = keep_alive_age(found.pid, container_id, self._clocks.wall(), self._places.proc)
-        return Sample(at, gpu.percent, gpu.processes, found.cpu_seconds, found.network_bytes, age)
+        return Sample(scene.at, gpu.percent, gpu.processes, found.cpu_seconds, found.network_bytes, age)
 
     def _rules(self, whose: Subject, container: str) -> tuple[Limits, Subject]:
         """The limits of a container, and whose it is by the name of today. One of nobody, or of an account that is gone, falls under the

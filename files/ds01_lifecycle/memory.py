@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ds01 import json_state
-from ds01.core.lifecycle import History
-from ds01.core.lifecycle_state import histories_of, lasting, told_of, volatile
+from ds01.core.lifecycle_history import History
+from ds01.core.lifecycle_state import NOTHING_WATCHED, histories_of, lasting, told_of, volatile, watched_of
+from ds01.core.queue_notices import Watched
 
 from .settings import Places
 
@@ -21,10 +22,11 @@ EVERYBODY = "all.json"
 
 @dataclass(frozen=True)
 class Memory:
-    """``told``: by uid, of which quotas the person has been told that they are near."""
+    """``told``: by uid, of which quotas the person has been told that they are near. ``queue``: which turns were told of."""
 
     histories: Mapping[str, History]
     told: Mapping[int, frozenset[str]]
+    queue: Watched = NOTHING_WATCHED
 
 
 def _read(path: str) -> Any:
@@ -44,12 +46,12 @@ def boot_id(proc: str) -> str:
 def load(places: Places, boot: str) -> Memory:
     """What the last sweep left; damaged files are said and forgotten."""
     kept = _read(places.lasting)
-    return Memory(histories_of(_read(places.volatile), kept, boot), told_of(kept))
+    return Memory(histories_of(_read(places.volatile), kept, boot), told_of(kept), watched_of(kept))
 
 
 def save(places: Places, boot: str, memory: Memory) -> None:
     """Leave it for the next sweep. Raises OSError: then nothing may be done that needs remembering."""
-    json_state.write(places.lasting, lasting(memory.histories, memory.told, boot), 0o600)
+    json_state.write(places.lasting, lasting(memory.histories, memory.told, boot, memory.queue), 0o600)
     json_state.write(places.volatile, volatile(memory.histories, boot), 0o600)
 
 

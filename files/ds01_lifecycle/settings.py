@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from ds01 import json_state
+from ds01.disk_quota import SETTINGS as DISK
 from ds01.event_log import EVENT_LOG
 from ds01.exemption_file import EXEMPTIONS
 from ds01.gpu_use import INVENTORY
 from ds01.inbox import INBOX
 from ds01.mail import MailSettings
+from ds01.maintenance_file import MAINTENANCE
 from ds01.policy_file import POLICY_PATH
+from ds01.queue_file import QUEUE
 from ds01.terminals import PTS
 
 SETTINGS = "/etc/ds01/lifecycle.json"
@@ -37,6 +40,9 @@ class Places:
     events: str = EVENT_LOG
     claims: Path = Path("/run/cdi")
     claims_lock: Path = Path("/run/ds01/claims.lock")
+    queue: str = QUEUE
+    maintenance: str = MAINTENANCE
+    disk: Path = DISK
     cgroups: Path = Path("/sys/fs/cgroup")
     proc: str = "/proc"
     pts: str = PTS

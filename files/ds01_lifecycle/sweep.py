@@ -14,12 +14,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
+from ds01 import disk_quota
 from ds01.cgroup_fs import CgroupFs
-from ds01.claim_store import ClaimStore
 from ds01.core.event import Event
-from ds01.core.lifecycle import History, Leads, Remove, Stop, Warn, Withdraw
+from ds01.core.lifecycle import Leads, Puzzled, Remove, Stop, Warn, Withdraw
+from ds01.core.lifecycle_history import History
 from ds01.core.lifecycle_outlook import entry
+from ds01.core.maintenance import drain_of
 from ds01.core.notices import Notice, crossings, near_quota
+from ds01.core.queue_notices import Watched, turns
 from ds01.core.sweep_plan import Overdue, Plan, Step, Stopped, confirmed, plan
 from ds01.docker_upstream import DockerClient
 from ds01.event_log import EventLog
@@ -68,9 +71,10 @@ class Sweep:
         notifications = self._resolver.policies.current().notifications
         leads = Leads(notifications.idle_warning, notifications.runtime_warning)
         view = self._looker.look()
-        planned = plan(view.seen, before.histories, leads, view.at)
         now = self._clocks.wall()
-        ahead = (entry(one, planned.histories.get(one.id, History()), leads, view.at, now) for one in view.seen)
+        drain = drain_of(view.maintenance, leads.runtime, now, view.at)
+        planned = plan(view.seen, before.histories, leads, view.at, drain)
+        ahead = (entry(one, planned.histories.get(one.id, History()), leads, view.at, now, drain) for one in view.seen)
         return Forecast(view, planned, tuple(ahead))
 
     def run(self) -> int:
@@ -81,11 +85,12 @@ class Sweep:
         if forecast.view.gpus_unknown:
             _LOG.warning("GPU use is not known (%s): containers with a process on a GPU are not idle now", forecast.view.gpus_unknown)
         told = self._quotas(forecast.view, before.told)
+        watched = self._turns(forecast.view, before.queue)
         for step in forecast.plan.steps:
             if not isinstance(step.action, Withdraw):
                 self._say(step)
         self._deliver(forecast.view)
-        memory.save(self._places, self._boot, Memory(forecast.plan.histories, told))
+        memory.save(self._places, self._boot, Memory(forecast.plan.histories, told, watched))
         for step in forecast.plan.steps:
             if isinstance(step.action, Withdraw):
                 self._say(step)
@@ -93,7 +98,7 @@ class Sweep:
         histories, failed = self._act(forecast.plan)
         self._deliver(forecast.view)
         if histories != forecast.plan.histories:
-            memory.save(self._places, self._boot, Memory(histories, told))
+            memory.save(self._places, self._boot, Memory(histories, told, watched))
         return failed
 
     def _deliver(self, view: View) -> None:
@@ -115,7 +120,7 @@ class Sweep:
     def _say(self, step: Step) -> None:
         now = self._clocks.wall()
         action = step.action
-        if isinstance(action, (Warn, Withdraw)):
+        if isinstance(action, (Warn, Withdraw, Puzzled)):
             self._note(journal.of_warning(step, now))
         elif isinstance(action, Stopped):
             self._note(journal.of_stop(step.seen, action.reason, action.after_s, action.limit_s, now))
@@ -157,20 +162,28 @@ class Sweep:
             self._note(journal.of_removal(step.seen, step.action, now))
 
     def _quotas(self, view: View, told: Mapping[int, frozenset[str]]) -> dict[int, frozenset[str]]:
-        claims = ClaimStore(self._places.claims, self._places.claims_lock).read().claims
+        served = None if view.queue is None else view.queue.served
+        disk = partial(disk_quota.usage, settings=self._places.disk)
+        books = quota_watch.Books(view.claims, served, CgroupFs(self._places.cgroups), disk)
         running = quota_watch.running_by_uid(view.seen)
         percent = self._resolver.policies.current().notifications.quota_percent
-        cgroups = CgroupFs(self._places.cgroups)
         after = dict(told)
-        for uid in sorted({*running, *told, *(claim.uid for claim in claims)}):
+        for uid in sorted({*running, *told, *(claim.uid for claim in view.claims), *(served or ())}):
             try:
                 limits = self._resolver.limits(uid)
             except LookupError:
                 continue
-            found = quota_watch.uses(uid, limits, claims, running.get(uid, 0), cgroups)
+            found = quota_watch.uses(uid, limits, running.get(uid, 0), books)
             after[uid], fresh = crossings(told.get(uid, ()), found, percent)
             self._notices += [near_quota(uid, limits.user, use, self._clocks.wall()) for use in fresh]
         return {uid: names for uid, names in after.items() if names}
+
+    def _turns(self, view: View, before: Watched) -> Watched:
+        if view.queue is None:
+            return before
+        watched, said = turns(before, view.queue.waiters, view.claims, self._clocks.wall())
+        self._notices += said
+        return watched
 
     def _end_exemptions(self) -> None:
         now = self._clocks.wall()

@@ -54,11 +54,15 @@ def _gpu(sample: Sample, threshold: float) -> Activity:
 
 
 def interval(before: Sample, after: Sample, limits: LifecycleLimits) -> Activity:
-    """What the time from ``before`` to ``after`` was. One active signal makes it active; it is idle only if no signal is unknown."""
+    """What the time from ``before`` to ``after`` was. One active signal makes it active; it is idle if every signal is.
+
+    Where none is active and one is unknown, ``limits.unknown_use`` decides: ``wait`` leaves it unknown, ``active`` counts it as use, and
+    ``idle`` lets the known signals decide; where nothing at all is known it stays unknown.
+    """
     seconds = after.at - before.at
     if seconds <= 0:
         return Activity.UNKNOWN
-    if limits.keep_alive is not None and after.keep_alive_age is not None and after.keep_alive_age <= limits.keep_alive:
+    if after.keep_alive_age is not None and (limits.keep_alive is None or after.keep_alive_age <= limits.keep_alive):
         return Activity.ACTIVE
     cpu = _rate(before.cpu_seconds, after.cpu_seconds, seconds)
     network = _rate(before.network_bytes, after.network_bytes, seconds)
@@ -67,4 +71,8 @@ def interval(before: Sample, after: Sample, limits: LifecycleLimits) -> Activity
         signals.append(Activity.UNKNOWN if rate is None else Activity.ACTIVE if rate >= threshold else Activity.IDLE)
     if Activity.ACTIVE in signals:
         return Activity.ACTIVE
-    return Activity.UNKNOWN if Activity.UNKNOWN in signals else Activity.IDLE
+    if Activity.UNKNOWN not in signals:
+        return Activity.IDLE
+    if limits.unknown_use == "active":
+        return Activity.ACTIVE
+    return Activity.IDLE if limits.unknown_use == "idle" and Activity.IDLE in signals else Activity.UNKNOWN

@@ -43,6 +43,7 @@ KINDS: Mapping[str, str] = {
     "gate.denied": "the gate refused a request (details.rule)",
     "guard.refused": "the runtime guard stopped a container from starting",
     "lifecycle.warned": "somebody was warned (details.why, details.at)",
+    "lifecycle.unknown": "for details.for_s seconds it has not been known whether a container is used: its idle clock stands still",
     "lifecycle.withdrawn": "an announced stop is off (details.why)",
     "lifecycle.failed": "the platform could not stop or remove a container (details.why, details.error)",
     "lifecycle.stopped": "the platform stopped a container (details.why and the numbers)",

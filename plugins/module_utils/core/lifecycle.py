@@ -1,29 +1,27 @@
 # Copyright (c) ds01.infra contributors
 # SPDX-License-Identifier: MIT
-"""When a container is warned, stopped or removed: pure decisions over samples, limits and the clock.
+"""When a container is warned, stopped or removed: pure decisions over its history, its limits and the clock.
 
-Theory of operation. Each container has a ``History``: how long it has been idle without a break (``idle_s``), how long it has run in its
-life (``run_s``, restarts do not reset it), how long it has not run (``still_s``), and when its owner was last warned for each reason. Every
-sweep calls ``observe`` with a new sample and then ``decide``, or ``rest`` and then ``decide_stopped``. All times are seconds since boot, so
-that a step of the wall clock, a time zone or daylight saving means nothing here.
+Theory of operation. Every sweep calls ``observe`` with a new sample and then ``decide``, or ``rest`` and then ``decide_stopped``
+(``lifecycle_history``). Idle time, runtime and the end of a drain are one rule each: so much is spent of a limit, and its owner is
+warned a lead before. A container is idle when every interval of an unbroken span is; one active interval ends the span. The span is at
+least ``idle_window`` (an idle limit below it counts as the window).
 
-A container is idle when every interval of an unbroken span is; one active interval ends the span. The span is at least ``idle_window``
-(an idle limit below it counts as the window). Time that was not sampled (the sweep was away) counts as running, and as idle at most
-``MAX_GAP_S``. A stop needs a warning that was given at least the promised lead before, in real time: a late warning postpones the stop.
+Every warning is a promise of a moment before which nothing happens. A stop needs one whose moment has come, whatever became of limits
+and leads in between: a late warning postpones the stop, and a limit that was made shorter does not break a promise that was given.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
-from .activity import Activity, Sample, interval
+from .activity import Activity
+from .lifecycle_history import History, Promise
 from .lifecycle_reason import Reason
 from .limits import LifecycleLimits
 
-__all__ = ["Action", "Asked", "History", "Leads", "Prospect", "Reason", "Remove", "Stop", "Warn", "Withdraw"]
-
-MAX_GAP_S = 180.0
-"""The longest time between two samples that may count as idle: three missed sweeps of a minute."""
+DRAIN_MARGIN_S = 120.0
+"""How much sooner than its lead the end of a drain is told of, so that sweeps between the two don't carry it past its deadline."""
 
 
 @dataclass(frozen=True)
@@ -33,46 +31,23 @@ class Leads:
     idle: float
     runtime: float
 
-    def of(self, reason: Reason) -> float:
-        """The lead that was promised for a reason."""
-        return self.idle if reason is Reason.IDLE else self.runtime
-
 
 @dataclass(frozen=True)
-class Asked:
-    """A stop that dockerd was asked for at ``at`` (seconds since boot) and has not confirmed yet; the numbers of ``Stop``."""
+class Drain:
+    """Everything that runs is to be stopped at ``at`` (seconds since boot), with ``lead`` seconds of warning."""
 
-    reason: Reason
-    after_s: float
-    limit_s: float
     at: float
-
-
-@dataclass(frozen=True)
-class History:
-    """What is remembered of a container between sweeps. ``warned`` maps a reason to the time of its warning, in seconds since boot.
-
-    ``still_at`` is when it was last seen not running, None while it runs; ``run`` names the present start (restarts change it).
-    """
-
-    last: Sample | None = None
-    last_activity: Activity = Activity.UNKNOWN
-    idle_s: float = 0.0
-    run_s: float = 0.0
-    since_start_s: float = 0.0
-    warned: dict[Reason, float] = field(default_factory=dict)
-    still_s: float = 0.0
-    still_at: float | None = None
-    run: str = ""
-    asked: Asked | None = None
+    lead: float
 
 
 @dataclass(frozen=True)
 class Warn:
-    """Tell the owner that the container will be stopped in ``in_s`` seconds unless ``reason`` ceases."""
+    """Tell the owner that the container will be stopped in ``in_s`` seconds unless ``reason`` ceases; the numbers of ``Stop``."""
 
     reason: Reason
     in_s: float
+    after_s: float
+    limit_s: float
 
 
 @dataclass(frozen=True)
@@ -80,6 +55,13 @@ class Withdraw:
     """Tell the owner that the announced stop is off."""
 
     reason: Reason
+
+
+@dataclass(frozen=True)
+class Puzzled:
+    """Say that for ``for_s`` seconds it has not been known whether the container is used, so that its idle clock stands still."""
+
+    for_s: float
 
 
 @dataclass(frozen=True)
@@ -100,85 +82,69 @@ class Remove:
     limit_s: float
 
 
-Action = Warn | Withdraw | Stop | Remove
+Action = Warn | Withdraw | Puzzled | Stop | Remove
 
 
-def observe(history: History, sample: Sample, limits: LifecycleLimits, *, run: str = "", up_s: float = 0.0) -> History:
-    """The history after one more sample of a running container.
+@dataclass(frozen=True)
+class _Rule:
+    """``spent`` of ``limit`` seconds; the owner is warned when ``lead`` (and ``margin``) are left. ``limit`` None: the rule is lifted."""
 
-    ``run`` names the container's present start, another one means that it was started since the last sample; ``up_s`` is how long ago
-    that start was, in seconds. Of the time before a restart at most ``MAX_GAP_S`` counts as running: it may have stood still.
-    """
-    if history.last is None or run != history.run:
-        unseen = 0.0 if history.last is None else min(max(0.0, sample.at - history.last.at - up_s), MAX_GAP_S)
-        counted = history.since_start_s if history.last is None and run and run == history.run else 0.0  # the last sample was lost
-        return replace(
-            history,
-            last=sample,
-            last_activity=Activity.UNKNOWN,
-            idle_s=0.0,
-            run_s=history.run_s + max(0.0, up_s - counted) + unseen,
-            since_start_s=up_s,
-            warned=_without_idle(history),
-            still_s=0.0,
-            still_at=None,
-            run=run,
-            asked=None,
-        )
-    seconds = max(0.0, sample.at - history.last.at)
-    activity = interval(history.last, sample, limits)
-    idle = history.idle_s
-    if activity is Activity.ACTIVE:
-        idle = 0.0
-    elif activity is Activity.IDLE and history.since_start_s >= limits.start_grace:
-        idle += min(seconds, MAX_GAP_S)
-    return replace(
-        history,
-        last=sample,
-        last_activity=activity,
-        idle_s=idle,
-        run_s=history.run_s + seconds,
-        since_start_s=history.since_start_s + seconds,
-    )
+    reason: Reason
+    spent: float
+    limit: float | None
+    lead: float
+    margin: float = 0.0
+
+    @property
+    def left(self) -> float:
+        """Seconds until the limit; without a limit for ever."""
+        return float("inf") if self.limit is None else self.limit - self.spent
+
+    @property
+    def near(self) -> bool:
+        """Whether it is time to warn."""
+        return self.left <= self.lead + self.margin
 
 
-def rest(history: History, at: float) -> History:
-    """The history after a container was seen not running at ``at``. What passed before it was first seen so does not count."""
-    still = history.still_s + (0.0 if history.still_at is None else max(0.0, at - history.still_at))
-    return History(run_s=history.run_s, still_s=still, still_at=at)
-
-
-def _without_idle(history: History) -> dict[Reason, float]:
-    return {reason: at for reason, at in history.warned.items() if reason is not Reason.IDLE}
-
-
-def _lead(promised: float, limit: float) -> float:
+def _lead(promised: float, limit: float | None) -> float:
     """The lead that fits a limit: at most half of it, so that a short limit is not warned about from the start."""
-    return min(promised, limit / 2)
+    return promised if limit is None else min(promised, limit / 2)
 
 
-def _idle_limit(limits: LifecycleLimits) -> float | None:
-    """The idle limit that holds: nothing is called idle before the window is over."""
-    return None if limits.idle is None else float(max(limits.idle, limits.idle_window))
+def _rules(history: History, limits: LifecycleLimits, leads: Leads, drain: Drain | None, now: float) -> list[_Rule]:
+    idle = None if limits.idle is None else float(max(limits.idle, limits.idle_window))
+    runtime = None if limits.runtime is None else float(limits.runtime)
+    run = history.since_start_s if limits.runtime_counts == "start" else history.run_s
+    rules = [
+        _Rule(Reason.IDLE, history.idle_s, idle, _lead(leads.idle, idle)),
+        _Rule(Reason.RUNTIME, run, runtime, _lead(leads.runtime, runtime)),
+    ]
+    if drain is None:
+        return [*rules, _Rule(Reason.MAINTENANCE, 0.0, None, 0.0)]
+    return [*rules, _Rule(Reason.MAINTENANCE, drain.lead - (drain.at - now), drain.lead, drain.lead, DRAIN_MARGIN_S)]
 
 
-def decide(history: History, limits: LifecycleLimits, leads: Leads, now: float) -> tuple[list[Action], History]:
+def decide(history: History, limits: LifecycleLimits, leads: Leads, now: float, drain: Drain | None = None) -> tuple[list[Action], History]:
     """What to do with a running container at ``now`` (seconds since boot), and the history in which that is noted."""
     actions: list[Action] = []
-    warned = dict(history.warned)
-    for reason, spent, limit in ((Reason.IDLE, history.idle_s, _idle_limit(limits)), (Reason.RUNTIME, history.run_s, limits.runtime)):
-        if limit is None or spent < limit - _lead(leads.of(reason), limit):
-            if warned.pop(reason, None) is not None:
-                actions.append(Withdraw(reason))
-            continue
-        lead = _lead(leads.of(reason), limit)
-        if reason not in warned:
-            warned[reason] = now
-            actions.append(Warn(reason, max(lead, limit - spent)))
-        elif reason is Reason.IDLE and history.last_activity is not Activity.IDLE:
+    before, warned = history, dict(history.warned)
+    puzzled = limits.idle is not None and history.unknown_s >= limits.idle_window and not history.unknown_told and history.unknown_s > 0
+    if puzzled:
+        actions.append(Puzzled(history.unknown_s))
+    history = replace(history, unknown_told=history.unknown_told or puzzled)
+    for rule in _rules(history, limits, leads, drain, now):
+        if rule.limit is None or not rule.near:
+            if warned.pop(rule.reason, None) is not None:
+                actions.append(Withdraw(rule.reason))
+        elif rule.reason not in warned:
+            in_s = max(rule.lead, rule.left)
+            warned[rule.reason] = Promise(now, now + in_s)
+            actions.append(Warn(rule.reason, in_s, rule.spent, rule.limit))
+        elif rule.reason is Reason.IDLE and history.last_activity is not Activity.IDLE:
             continue  # not known to be idle now
-        elif spent >= limit and now - warned[reason] >= lead:
-            return [Stop(reason, spent, float(limit))], replace(history, warned=warned)
+        elif rule.left <= 0 and now >= warned[rule.reason].until:
+            # Nothing else is said now, so nothing else may be remembered as said: the stop may fail.
+            return [Stop(rule.reason, rule.spent, rule.limit)], before
     return actions, replace(history, warned=warned)
 
 
@@ -205,18 +171,18 @@ class Prospect:
     paused: bool
 
 
-def outlook(history: History, limits: LifecycleLimits, leads: Leads, now: float) -> list[Prospect]:
+def outlook(history: History, limits: LifecycleLimits, leads: Leads, now: float, drain: Drain | None = None) -> list[Prospect]:
     """For people: each limit that applies to a running container, the nearest first."""
     found = []
-    for reason, spent, limit in ((Reason.IDLE, history.idle_s, _idle_limit(limits)), (Reason.RUNTIME, history.run_s, limits.runtime)):
-        if limit is None:
+    for rule in _rules(history, limits, leads, drain, now):
+        if rule.limit is None:
             continue
-        lead = _lead(leads.of(reason), limit)
-        at = history.warned.get(reason)
-        left = max(0.0, limit - spent)
-        if reason is Reason.IDLE and not history.idle_s:
+        idle = rule.reason is Reason.IDLE
+        promise = history.warned.get(rule.reason)
+        left = max(0.0, rule.left)
+        if idle and not history.idle_s:
             left += max(0.0, limits.start_grace - history.since_start_s)
-        due = max(left, lead if at is None else at + lead - now)
-        paused = reason is Reason.IDLE and history.last_activity is not Activity.IDLE
-        found.append(Prospect(reason, spent, float(limit), max(0.0, due), at is not None, paused))
+        due = max(left, rule.lead if promise is None else promise.until - now)
+        paused = idle and history.last_activity is not Activity.IDLE
+        found.append(Prospect(rule.reason, rule.spent, rule.limit, due, promise is not None, paused))
     return sorted(found, key=lambda one: (one.paused, one.due_s))

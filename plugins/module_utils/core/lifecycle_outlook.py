@@ -6,15 +6,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from .lifecycle import History, Leads, Prospect, Reason, outlook
+from .lifecycle import Drain, Leads, Prospect, outlook
+from .lifecycle_history import History
+from .lifecycle_reason import Reason
 from .sweep_plan import Seen
 
 
-def _prospects(seen: Seen, history: History, leads: Leads, at: float) -> list[Prospect]:
+def _prospects(seen: Seen, history: History, leads: Leads, at: float, drain: Drain | None) -> list[Prospect]:
     if seen.subject.protected:
         return []
     if seen.running:
-        return outlook(history, seen.limits, leads, at)
+        return outlook(history, seen.limits, leads, at, drain)
     created = seen.state == "created"
     limit = seen.limits.created_hold if created else seen.limits.container_hold
     if limit is None or seen.subject.keep:
@@ -23,7 +25,7 @@ def _prospects(seen: Seen, history: History, leads: Leads, at: float) -> list[Pr
     return [Prospect(reason, history.still_s, float(limit), max(0.0, limit - history.still_s), False, False)]
 
 
-def entry(seen: Seen, history: History, leads: Leads, at: float, now: float) -> dict[str, Any]:
+def entry(seen: Seen, history: History, leads: Leads, at: float, now: float, drain: Drain | None = None) -> dict[str, Any]:
     """What lies ahead for one container at ``at`` (seconds since boot), which is ``now`` (seconds since the epoch)."""
     return {
         "id": seen.id,
@@ -47,6 +49,6 @@ def entry(seen: Seen, history: History, leads: Leads, at: float, now: float) -> 
                 "warned": one.warned,
                 "paused": one.paused,
             }
-            for one in _prospects(seen, history, leads, at)
+            for one in _prospects(seen, history, leads, at, drain)
         ],
     }

@@ -14,3 +14,4 @@ class Reason(str, Enum):
     RUNTIME = "runtime"
     NEVER_STARTED = "never started"
     STOPPED = "stopped for long"
+    MAINTENANCE = "maintenance"

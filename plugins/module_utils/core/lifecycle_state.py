@@ -14,9 +14,12 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from .activity import Activity, Sample
-from .lifecycle import Asked, History, Reason
+from .lifecycle_history import Asked, History, Promise
+from .lifecycle_reason import Reason
+from .queue_notices import Watched
 
-VERSION = 1
+VERSION = 2
+NOTHING_WATCHED = Watched()
 
 
 def volatile(histories: Mapping[str, History], boot: str) -> dict[str, Any]:
@@ -24,7 +27,9 @@ def volatile(histories: Mapping[str, History], boot: str) -> dict[str, Any]:
     return {"v": VERSION, "boot": boot, "containers": {key: _to_dict(one) for key, one in sorted(histories.items())}}
 
 
-def lasting(histories: Mapping[str, History], told: Mapping[int, frozenset[str]], boot: str) -> dict[str, Any]:
+def lasting(
+    histories: Mapping[str, History], told: Mapping[int, frozenset[str]], boot: str, queue: Watched = NOTHING_WATCHED
+) -> dict[str, Any]:
     """The document of ``/var/lib/ds01/lifecycle.json``; ``told``: by uid, of which quotas the person has been told that they are near."""
     return {
         "v": VERSION,
@@ -34,6 +39,8 @@ def lasting(histories: Mapping[str, History], told: Mapping[int, frozenset[str]]
             for key, one in sorted(histories.items())
         },
         "told": {str(uid): sorted(names) for uid, names in sorted(told.items()) if names},
+        "turns": sorted(queue.told),
+        "waiting_starts": dict(sorted(queue.starts.items())),
     }
 
 
@@ -62,6 +69,16 @@ def told_of(kept: object) -> dict[int, frozenset[str]]:
     return {int(uid): frozenset(map(str, names)) for uid, names in entries.items() if str(uid).isdigit() and isinstance(names, list)}
 
 
+def watched_of(kept: object) -> Watched:
+    """What was last seen of the queue, in the lasting document."""
+    document = kept if isinstance(kept, Mapping) else {}
+    told, starts = document.get("turns"), document.get("waiting_starts")
+    return Watched(
+        frozenset(map(str, told)) if isinstance(told, list) else frozenset(),
+        {str(entry): str(container) for entry, container in starts.items()} if isinstance(starts, Mapping) else {},
+    )
+
+
 def _containers(document: object) -> list[tuple[str, Mapping[str, Any]]]:
     entries = document.get("containers") if isinstance(document, Mapping) else None
     if not isinstance(entries, Mapping):
@@ -81,11 +98,13 @@ def _to_dict(one: History) -> dict[str, Any]:
         "idle_s": one.idle_s,
         "run_s": one.run_s,
         "since_start_s": one.since_start_s,
-        "warned": {reason.value: at for reason, at in one.warned.items()},
+        "warned": {reason.value: asdict(promise) for reason, promise in one.warned.items()},
         "still_s": one.still_s,
         "still_at": one.still_at,
         "run": one.run,
         "asked": None if one.asked is None else {**asdict(one.asked), "reason": one.asked.reason.value},
+        "unknown_s": one.unknown_s,
+        "unknown_told": one.unknown_told,
     }
 
 
@@ -97,9 +116,15 @@ def _from_dict(entry: Mapping[str, Any]) -> History:
         idle_s=float(entry["idle_s"]),
         run_s=float(entry["run_s"]),
         since_start_s=float(entry["since_start_s"]),
-        warned={Reason(reason): float(at) for reason, at in entry["warned"].items()},
+        warned={Reason(reason): _promise(promise) for reason, promise in entry["warned"].items()},
         still_s=float(entry["still_s"]),
         still_at=None if entry["still_at"] is None else float(entry["still_at"]),
         run=str(entry["run"]),
         asked=None if asked is None else Asked(**{**asked, "reason": Reason(asked["reason"])}),
+        unknown_s=float(entry["unknown_s"]),
+        unknown_told=bool(entry["unknown_told"]),
     )
+
+
+def _promise(entry: Mapping[str, Any]) -> Promise:
+    return Promise(float(entry["at"]), float(entry["until"]))

@@ -13,7 +13,10 @@ from fractions import Fraction
 
 @dataclass(frozen=True)
 class GpuLimits:
-    """GPU-equivalents in total (1 = one full GPU), devices in one container, and which devices are eligible."""
+    """GPU-equivalents in total (1 = one full GPU), devices in one container, and which devices are eligible.
+
+    ``hours_per_week``: GPU-equivalent-hours in seven days, of which the person is told and no more.
+    """
 
     equivalents: Fraction | None
     devices_per_container: int
@@ -21,6 +24,7 @@ class GpuLimits:
     by_uuid: bool
     profiles: tuple[str, ...] | None
     pools: tuple[str, ...]
+    hours_per_week: float | None = None
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,8 @@ class LifecycleLimits:
 
     ``start_grace``: time after the start in which a container is never idle. ``idle_window``: the span over which use is averaged.
     ``idle_network_bps``: bytes a second received. ``keep_alive``: how long a request to be kept alive holds the idle stop off.
+    ``runtime_counts``: life or start. ``idle_halves_at``: people waiting for GPUs from which on ``idle`` is halved where a GPU is held;
+    None: never. ``unknown_use``: wait, idle or active, see ``activity.interval``.
     """
 
     idle: int | None
@@ -68,6 +74,9 @@ class LifecycleLimits:
     idle_gpu_percent: float = 5.0
     idle_network_bps: int = 10240
     keep_alive: int | None = 86400
+    runtime_counts: str = "life"
+    idle_halves_at: int | None = None
+    unknown_use: str = "wait"
 
 
 @dataclass(frozen=True)

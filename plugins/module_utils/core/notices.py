@@ -63,7 +63,12 @@ def _notice(whose: Whose, at: float, level: str, text: str, *, inside: bool = Tr
 def warning(whose: Whose, reason: Reason, in_s: float, spent_s: float, limit_s: float, at: float) -> Notice:
     """A stop is ahead. ``at`` is now, seconds since the epoch (UTC)."""
     when = f"in {span(in_s)}, at {moment(at + in_s)}"
-    if reason is Reason.IDLE:
+    if reason is Reason.MAINTENANCE:
+        text = (
+            f"Container {whose.name} will be stopped {when}, for maintenance of the server. Save your work. Its files are kept. "
+            "See: ds01 maintenance status"
+        )
+    elif reason is Reason.IDLE:
         text = (
             f"Container {whose.name} has been idle for {span(spent_s)} (limit {span(limit_s)}) and will be stopped {when}, unless it is "
             "used. To keep it: touch /workspace/.keep-alive in it."
@@ -78,15 +83,22 @@ def warning(whose: Whose, reason: Reason, in_s: float, spent_s: float, limit_s: 
 
 def withdrawal(whose: Whose, reason: Reason, at: float) -> Notice:
     """The announced stop is off."""
-    why = "it is in use again" if reason is Reason.IDLE else "its limit has changed"
+    why = "it has time again"
+    if reason is Reason.IDLE:
+        why = "it is in use again"
+    elif reason is Reason.MAINTENANCE:
+        why = "the maintenance was called off or moved"
     return _notice(whose, at, "info", f"Container {whose.name} will not be stopped: {why}.")
 
 
-def stopped(whose: Whose, reason: Reason, after_s: float, limit_s: float, at: float) -> Notice:
-    """It was stopped, and why."""
+def stopped(whose: Whose, reason: Reason, after_s: float, limit_s: float, at: float, *, per_start: bool = False) -> Notice:
+    """It was stopped, and why. ``per_start``: its runtime is counted anew from each start."""
+    if reason is Reason.MAINTENANCE:
+        text = f"Container {whose.name} was stopped at {moment(at)} for maintenance of the server. Its files are kept; when it is over: "
+        return _notice(whose, at, "stop", f"{text}docker start {whose.name}", inside=False)
     why = f"was idle for {span(after_s)}" if reason is Reason.IDLE else f"ran for {span(after_s)}"
     again = f"Its files are kept; start it again with: docker start {whose.name}"
-    if reason is Reason.RUNTIME:
+    if reason is Reason.RUNTIME and not per_start:
         again = "Its files are kept: docker cp and docker commit still work. Its time is over, so make a new one to go on."
     return _notice(
         whose, at, "stop", f"Container {whose.name} was stopped at {moment(at)}: it {why} (limit {span(limit_s)}). {again}", inside=False

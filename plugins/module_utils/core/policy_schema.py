@@ -61,6 +61,12 @@ GPU = Record(
         "by_uuid": Field(Boolean(), "whether a particular device may be asked for by its UUID or index", False),
         "profiles": Field(ListOf(PROFILE), "the MIG profiles that are eligible", None, nullable=True, null_means="every profile"),
         "pools": Field(ListOf(POOL_NAME), "the pools whose devices are eligible", [DEFAULT_POOL]),
+        "hours_per_week": Field(
+            Number(0.01, MANY, "GPU-equivalent-hours"),
+            "hours in seven days, near which the person is told",
+            None,
+            nullable=True,
+        ),
     },
     "GPUs",
 )
@@ -94,6 +100,21 @@ LIFECYCLE = Record(
     {
         "idle": Field(Duration(), "how long a container may be idle before it is stopped", "30m", nullable=True, null_means="never"),
         "runtime": Field(Duration(), "how long a container may run", "24h", nullable=True, null_means="for ever"),
+        "runtime_counts": Field(
+            Choice(("life", "start")), "whether the runtime is counted over the container's life, or anew from each start", "life"
+        ),
+        "idle_halves_at": Field(
+            Integer(1, 10_000),
+            "people waiting for GPUs from which on `idle` is half as long for containers that hold one",
+            None,
+            nullable=True,
+            null_means="never",
+        ),
+        "unknown_use": Field(
+            Choice(("wait", "idle", "active")),
+            "when a signal is not known and no other is active: the idle clock stands still, the other signals decide, or it is active",
+            "wait",
+        ),
         "gpu_hold": Field(Duration(), "how long a stopped container keeps its GPU", "15m"),
         "container_hold": Field(Duration(), "how long a stopped container is kept", None, nullable=True, null_means="for ever"),
         "created_hold": Field(

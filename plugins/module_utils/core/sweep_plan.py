@@ -12,7 +12,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from .activity import Sample
-from .lifecycle import Action, Asked, History, Leads, Reason, Stop, decide, decide_stopped, observe, rest
+from .lifecycle import Action, Drain, Leads, Stop, decide, decide_stopped
+from .lifecycle_history import Asked, History, observe, rest
+from .lifecycle_reason import Reason
 from .lifecycle_subject import Subject
 from .limits import LifecycleLimits
 
@@ -78,7 +80,7 @@ class Plan:
     histories: Mapping[str, History]
 
 
-def plan(seen: Iterable[Seen], histories: Mapping[str, History], leads: Leads, at: float) -> Plan:
+def plan(seen: Iterable[Seen], histories: Mapping[str, History], leads: Leads, at: float, drain: Drain | None = None) -> Plan:
     """The sweep at ``at`` (seconds since boot). What is remembered of containers that are gone is forgotten."""
     steps: list[Step] = []
     kept: dict[str, History] = {}
@@ -89,13 +91,13 @@ def plan(seen: Iterable[Seen], histories: Mapping[str, History], leads: Leads, a
         if one.state == "removing":
             kept[one.id] = history
             continue
-        actions, after = _running(one, history, leads, at) if one.running else _still(one, history, at)
+        actions, after = _running(one, history, leads, at, drain) if one.running else _still(one, history, at)
         steps += [Step(one, action, after) for action in actions]
         kept[one.id] = after
     return Plan(tuple(steps), kept)
 
 
-def _running(one: Seen, history: History, leads: Leads, at: float) -> tuple[list[Action | Stopped | Overdue], History]:
+def _running(one: Seen, history: History, leads: Leads, at: float, drain: Drain | None) -> tuple[list[Action | Stopped | Overdue], History]:
     said: list[Action | Stopped | Overdue] = []
     asked = history.asked
     if one.sample is None:
@@ -110,7 +112,7 @@ def _running(one: Seen, history: History, leads: Leads, at: float) -> tuple[list
         else:
             said.append(Overdue(asked.reason, asked.after_s, asked.limit_s))
             history = replace(history, asked=None)
-    actions, history = decide(history, one.limits, leads, at)
+    actions, history = decide(history, one.limits, leads, at, drain)
     for action in actions:
         if isinstance(action, Stop):
             history = replace(history, asked=Asked(action.reason, action.after_s, action.limit_s, at))

@@ -108,7 +108,8 @@ def test_when_the_watcher_is_silent_nothing_is_idle(host: World) -> None:
     for _ in range(60):
         host.uptime += 60
         host.sweep()
-    assert host.said() == []
+    assert host.said() == [("lifecycle.unknown", "job1", "")], "said once"
+    assert host.events()[0]["details"]["for_s"] == 900
 
 
 def test_labels_of_infrastructure_count_only_where_root_made_the_container(host: World) -> None:

@@ -18,7 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ds01.core.activity import Sample
-from ds01.core.lifecycle import MAX_GAP_S, Asked, History, Leads, Reason, Remove, Stop, Warn, Withdraw
+from ds01.core.lifecycle import Leads, Puzzled, Remove, Stop, Warn, Withdraw
+from ds01.core.lifecycle_history import MAX_GAP_S, Asked, History, Promise
+from ds01.core.lifecycle_reason import Reason
 from ds01.core.lifecycle_state import histories_of, lasting, volatile
 from ds01.core.lifecycle_subject import Subject
 from ds01.core.limits import LifecycleLimits
@@ -65,7 +67,7 @@ def test_what_is_remembered_survives_its_file() -> None:
         idle_s=3.0,
         run_s=9.0,
         since_start_s=4.0,
-        warned={Reason.IDLE: 4.0},
+        warned={Reason.IDLE: Promise(4.0, 9.0)},
         still_s=1.0,
         run="77",
         asked=Asked(Reason.RUNTIME, 9.0, 8.0, 5.0),
@@ -81,7 +83,9 @@ def test_damaged_files_begin_anew_and_raise_nothing(now: object, kept: object) -
 
 
 def test_a_stop_is_asked_for_once_and_said_when_it_has_come_about() -> None:
-    histories: dict[str, History] = {"c1": History(last=Sample(0.0, 0.0, 1, 0.0, 0), idle_s=1800.0, run="1", warned={Reason.IDLE: 0.0})}
+    histories: dict[str, History] = {
+        "c1": History(last=Sample(0.0, 0.0, 1, 0.0, 0), idle_s=1800.0, run="1", warned={Reason.IDLE: Promise(0.0, 900.0)})
+    }
     actions, histories = step(seen(at=900.0), histories, 900.0)
     assert actions == [Stop(Reason.IDLE, 1980.0, 1800.0)]
     actions, histories = step(seen(at=960.0), histories, 960.0)
@@ -93,7 +97,9 @@ def test_a_stop_is_asked_for_once_and_said_when_it_has_come_about() -> None:
 
 def test_a_stop_that_does_not_come_about_is_said_and_asked_for_again() -> None:
     asked = Asked(Reason.RUNTIME, 90000.0, 86400.0, 0.0)
-    before = History(last=Sample(0.0, 0.0, 1, 0.0, 0), run_s=90000.0, run="1", warned={Reason.RUNTIME: -2000.0}, asked=asked)
+    before = History(
+        last=Sample(0.0, 0.0, 1, 0.0, 0), run_s=90000.0, run="1", warned={Reason.RUNTIME: Promise(-2000.0, -200.0)}, asked=asked
+    )
     late = LIMITS.stop_grace + OVERDUE_S
     assert step(seen(at=late - 1), {"c1": before}, late - 1)[0] == []
     actions, histories = step(seen(at=late), {"c1": before}, late)
@@ -214,7 +220,7 @@ def sweeps(
         one = Seen("c1", "train", "running", dataclasses.replace(MINE, kind=kind), hold, sample, str(life.run), life.now - life.started)
         planned = plan([one], histories, leads, life.now)
         for found in planned.steps:
-            if isinstance(found.action, Withdraw) and event == "killed program":
+            if isinstance(found.action, Puzzled) or (isinstance(found.action, Withdraw) and event == "killed program"):
                 continue  # said only when it is remembered, and it died before that
             yield life, doing, hold, found
             if isinstance(found.action, Stop):
@@ -241,7 +247,7 @@ def test_no_stop_without_its_warning_and_none_of_the_exempt_or_the_active(
             limit = {Reason.IDLE: hold.idle, Reason.RUNTIME: hold.runtime}[action.reason]
             assert limit is not None, "an exempt container was stopped"
             effective = max(limit, hold.idle_window) if action.reason is Reason.IDLE else limit
-            promised = min(leads.of(action.reason), effective / 2)
+            promised = min((leads.idle if action.reason is Reason.IDLE else leads.runtime), effective / 2)
             assert life.now - life.warned[action.reason] >= promised - 1e-6, "stopped sooner than was promised"
             assert action.after_s >= limit
             if action.reason is Reason.IDLE:

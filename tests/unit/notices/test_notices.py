@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ds01 import inbox
-from ds01.core.lifecycle import Reason
+from ds01.core.lifecycle_reason import Reason
 from ds01.core.notices import Notice, QuotaUse, Whose, announcement, banner, crossings, near_quota, removed, stopped, warning, withdrawal
 from ds01.core.plain_words import clock, plain, span
 from ds01.mail import MailError, MailSettings, message, send
