@@ -34,6 +34,7 @@ _MODULES = {
     "exempt": "exempt_command",
     "maintenance": "maintenance_command",
     "broadcast": "broadcast_command",
+    "admin": "admin_command",
 }
 
 _EXAMPLES = """examples:

@@ -44,6 +44,14 @@ def run(arguments: argparse.Namespace, log: EventLog | None = None, directory: P
     text, now = plain(" ".join(arguments.text)), time.time()
     if not text:
         raise Failure("the text is empty", 'ds01 broadcast "The server goes down at 18:00."')
+    reached, written = tell_everybody(text, by, now, directory, pts)
+    record(log or EventLog(), Event("broadcast.sent", now, by=by, details={"text": text, "terminals": reached, "inboxes": written}))
+    print(f"Written to {reached} terminals and {written} inboxes.")
+    return 0
+
+
+def tell_everybody(text: str, by: str, now: float, directory: Path = inbox.INBOX, pts: str = terminals.PTS) -> tuple[int, int]:
+    """Write to all terminals and inboxes; how many of each it reached."""
     open_now = terminals.terminals(pts)
     known = {entry.pw_uid for entry in pwd.getpwall() if entry.pw_uid in _PEOPLE}
     known |= {int(path.stem) for path in directory.glob("*.jsonl") if path.stem.isdigit()} | (open_now.keys() - {0})
@@ -57,6 +65,4 @@ def run(arguments: argparse.Namespace, log: EventLog | None = None, directory: P
             print(f"{paint('ds01:', 'yellow')} inbox of {notice.user}: {error}", file=sys.stderr)
     for uid, paths in open_now.items():
         reached += terminals.write(paths, uid, banner(announcement(uid, "", text, by, now)))
-    record(log or EventLog(), Event("broadcast.sent", now, by=by, details={"text": text, "terminals": reached, "inboxes": written}))
-    print(f"Written to {reached} terminals and {written} inboxes.")
-    return 0
+    return reached, written

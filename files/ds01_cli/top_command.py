@@ -1,6 +1,6 @@
 # Copyright (c) ds01.infra contributors
 # SPDX-License-Identifier: MIT
-"""``ds01 top``: GPUs, people and workloads, live; ends with q or Ctrl-C (administrators)."""
+"""``ds01 top``: GPUs, people, workloads and the queue, live; ends with q or Ctrl-C (administrators)."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ import tty
 from typing import Any
 
 from ds01.gpu_use import INVENTORY
+from ds01.queue_file import QUEUE
 
 from .failure import Failure
 from .inventory_source import read_inventory
+from .queue_source import read_queue
 from .top_screen import render
 
 _ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"  # the alternate screen without a cursor, and back
@@ -25,16 +27,18 @@ _ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"  # the alternate
 
 def register(subparsers: Any) -> None:
     """Add the command."""
-    parser = subparsers.add_parser("top", help="GPUs, people and workloads, live (administrators)", description=__doc__.split("\n")[0])
+    parser = subparsers.add_parser(
+        "top", help="GPUs, people, workloads and the queue, live (administrators)", description=__doc__.split("\n")[0]
+    )
     parser.add_argument("--once", action="store_true", help="print the picture once")
     parser.add_argument("--interval", type=float, default=2.0, metavar="SECONDS", help="between two pictures (%(default)s)")
     parser.set_defaults(run=run)
 
 
-def run(arguments: argparse.Namespace, path: str = INVENTORY) -> int:
+def run(arguments: argparse.Namespace, path: str = INVENTORY, queue: str = QUEUE) -> int:
     """Show the picture once, or again and again."""
     if arguments.once or not (sys.stdin.isatty() and sys.stdout.isatty()):
-        print(render(read_inventory(path), time.time()))
+        print(render(read_inventory(path), time.time(), queue=read_queue(queue)))
         return 0
     if not 0.2 <= arguments.interval <= 3600:
         raise Failure(f"--interval {arguments.interval:g}: out of range", "expected 0.2 to 3600 seconds")
@@ -44,7 +48,7 @@ def run(arguments: argparse.Namespace, path: str = INVENTORY) -> int:
     try:
         tty.setcbreak(keyboard)
         sys.stdout.write(_ENTER)
-        _live(arguments.interval, path, keyboard)
+        _live(arguments.interval, path, queue, keyboard)
     except KeyboardInterrupt:
         return 0
     finally:
@@ -54,10 +58,10 @@ def run(arguments: argparse.Namespace, path: str = INVENTORY) -> int:
     return 0
 
 
-def _live(interval: float, path: str, keyboard: int) -> None:
+def _live(interval: float, path: str, queue: str, keyboard: int) -> None:
     while True:
         try:
-            text = render(read_inventory(path), time.time(), shutil.get_terminal_size().lines - 1)
+            text = render(read_inventory(path), time.time(), shutil.get_terminal_size().lines - 1, read_queue(queue))
         except Failure as failure:
             text = f"{failure.why}\n{failure.next_step}"
         # Home, each line cleared to its end, then everything below: no flicker.

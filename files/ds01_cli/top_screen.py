@@ -1,6 +1,6 @@
 # Copyright (c) ds01.infra contributors
 # SPDX-License-Identifier: MIT
-"""The picture of ``ds01 top``: GPUs, people and workloads in 80 columns, made of the watcher's document."""
+"""The picture of ``ds01 top``: GPUs, the queue, people and workloads in 80 columns, made of the watcher's document and the gate's."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from .workloads_command import gpus_of, memory_of, user_of
 
 _BAR = 10
 _BUSY, _HOT = 80.0, 85.0
+_WAITERS = 5
+_NO_QUEUE: Mapping[str, Any] = {"waiting": 0, "entries": []}
 
 
 def _cell(text: object, width: int, *, right: bool = False) -> str:
@@ -82,15 +84,34 @@ def _workload(one: Mapping[str, Any], now: float) -> str:
     return paint(text, "yellow") if not one["tracked"] else text
 
 
-def render(document: Mapping[str, Any], now: float, height: int | None = None) -> str:
+def _queue(document: Mapping[str, Any] | None, now: float) -> list[str]:
+    if document is None:
+        return ["", paint("The queue is not known now: systemctl status ds01-gate", "red")]
+    if not document["entries"]:
+        return []
+    lines = ["", paint(f"{'WAITS':>5} {'PERSON':30} {'FOR':20} {'SINCE':>8}", "bold")]
+    for one in document["entries"]:
+        offer = one["offer"]
+        kept = "" if offer is None else f"kept {duration(max(0.0, offer['until'] - now))}"
+        place = "now" if offer is not None else str(one["position"])
+        cells = [_cell(place, 5, right=True), _cell(one["user"], 30), _cell(one["request"], 20)]
+        text = " ".join([*cells, _cell(duration(now - one["joined_at"]), 8, right=True), _cell(kept, 12)]).rstrip()
+        lines.append(paint(text, "green") if offer is not None else text)
+    shown = lines[: 2 + _WAITERS]
+    return shown + ([f"      and {len(lines) - len(shown)} more: ds01 queue"] if len(lines) > len(shown) else [])
+
+
+def render(document: Mapping[str, Any], now: float, height: int | None = None, queue: Mapping[str, Any] | None = _NO_QUEUE) -> str:
     """The picture; at most ``height`` lines, of which the workloads give way first (None: as many as there are)."""
     found = document["workloads"]
     moment = datetime.fromtimestamp(now, timezone.utc).strftime("%H:%M:%S UTC")
     gpus = document.get("gpus", [])
     users = len({user_of(one) for one in found})
-    lines = [paint(f"ds01 top   {moment}   {len(gpus)} GPUs, {len(found)} workloads, {users} people", "bold")]
+    waiting = "" if queue is None else f", {queue['waiting']} waiting"
+    lines = [paint(f"ds01 top   {moment}   {len(gpus)} GPUs, {len(found)} workloads, {users} people{waiting}", "bold")]
     lines += [paint(text[:80], "red") for text in warnings(dict(document), now)]
     lines += ["", paint(f"{'GPU':3} {'MODEL':18} {'USE, LAST MINUTE':20} {'MEMORY':24} {'TEMP':>4} {'POWER':>5}", "bold"), *map(_gpu, gpus)]
+    lines += _queue(queue, now)
     if found:
         lines += ["", paint(f"{'PERSON':34} {'WORKLOADS':>9} {'DEVICES':>7} {'GPU MEMORY':>10} {'PROCESSES':>9}", "bold"), *_people(found)]
         lines += ["", paint(f"{'WORKLOAD':34} {'KIND':12} {'GPU':14} {'MEMORY':>7} {'SINCE':>8}", "bold")]

@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,15 @@ from ds01_cli import events_command, top_command, workloads_command
 from ds01_cli.events_command import follow
 from ds01_cli.failure import Failure
 from ds01_cli.inventory_source import read_inventory
+from ds01_cli.queue_source import read_queue
 from ds01_cli.top_screen import render
 
+from ds01 import queue_file
+from ds01.core.claim import ClaimedDevice
 from ds01.core.event import Event
 from ds01.core.event_query import EventQuery
+from ds01.core.gpu_queue import Hold, Waiter
+from ds01.core.queue_state import QueueState
 from ds01.event_log import EventLog
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -120,6 +126,29 @@ def test_the_live_picture_fits_eighty_columns_and_hides_nothing() -> None:
     assert "\x1b" not in text
     short = render(document(), NOW, 12)
     assert len(short.splitlines()) == 12 and "more lines" in short
+
+
+def test_who_waits_is_in_the_picture(tmp_path: Path) -> None:
+    def entry(user: str, position: int, **changes: Any) -> dict[str, Any]:
+        base = {"user": user, "request": "2g.20gb", "joined_at": NOW - 700, "position": position, "expected_at": None, "offer": None}
+        return {**base, "container_id": None, **changes}
+
+    kept = entry("student1", 0, offer={"devices": [], "until": NOW + 300})
+    waiting = [entry(f"h.somebody.with.a.long.name{n}@hertie-school.example", n) for n in range(1, 9)]
+    text = render(document(), NOW, queue={"waiting": 9, "entries": [kept, *waiting]})
+    assert max(map(len, text.splitlines())) <= 80
+    for part in ("9 waiting", "kept 5m", "11m 40s", "  now student1", "and 4 more"):
+        assert part in text, part
+    assert "not known" in render(document(), NOW, queue=None)
+    path = tmp_path / "queue.json"
+    waiter = Waiter("q1", 1000, "student1", "count=2", NOW - 60)
+    hold = Hold((ClaimedDevice("GPU-0", "GPU-0", 0, Fraction(1), 1000),), NOW, NOW + 60)
+    queue_file.save(QueueState((waiter, Waiter("q2", 1001, "student2", "count=1", NOW - 90, None, hold))), str(path))
+    found = read_queue(str(path))
+    assert found is not None
+    assert [(one["user"], one["position"]) for one in found["entries"]] == [("student2", 0), ("student1", 1)]
+    path.write_text("{")
+    assert read_queue(str(path)) is None
 
 
 def test_old_news_and_silent_sources_are_said() -> None:

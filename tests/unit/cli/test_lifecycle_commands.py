@@ -8,6 +8,7 @@ import json
 import os
 import pwd
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from ds01_cli.moments import ago, ahead, instant, length
 
 from ds01 import inbox
 from ds01.core.exemption_grants import Granted, from_dict, split, to_dict, with_grant
-from ds01.core.maintenance import Maintenance, refuses
+from ds01.core.lifecycle import Drain
+from ds01.core.maintenance import Maintenance, drain_of, refuses
 from ds01.core.maintenance import from_dict as maintenance_from_dict
 from ds01.core.notices import Notice
 from ds01.event_log import EventLog
@@ -130,11 +132,20 @@ def test_grants_are_read_back_end_on_time_and_damage_is_named() -> None:
             from_dict(bad)
 
 
+def _maintain(*words: str, path: str, log: EventLog, told: list[str]) -> int:
+    def tell(text: str, by: str, now: float) -> tuple[int, int]:
+        told.append(text)
+        return 1, 2
+
+    return maintenance_command.run(parsed("maintenance", *words), path, log, tell)
+
+
 def test_maintenance_refuses_starts_from_its_time_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path, log = str(tmp_path / "m.json"), EventLog(str(tmp_path / "events.jsonl"))
-    maintenance_command.run(parsed("maintenance", "status"), path, log)
+    path, log, told = str(tmp_path / "m.json"), EventLog(str(tmp_path / "events.jsonl")), list[str]()
+    maintain = partial(_maintain, path=path, log=log, told=told)
+    maintain("status")
     assert capsys.readouterr().out == "No maintenance.\n"
-    maintenance_command.run(parsed("maintenance", "on", "--from", "2h", "--until", "4h", "--message", "driver update"), path, log)
+    maintain("on", "--from", "2h", "--until", "4h", "--message", "driver update")
     state = load(path)
     assert state is not None
     assert refuses(state, time.time()) is None
@@ -142,15 +153,44 @@ def test_maintenance_refuses_starts_from_its_time_on(tmp_path: Path, capsys: pyt
     assert refusal is not None and refusal.status == 503
     assert "driver update" in str(refusal) and "ds01 maintenance status" in str(refusal)
     assert refuses(state, (state.until or 0) + 1e6) is not None, "it ended without anybody's word"
-    maintenance_command.run(parsed("maintenance", "status"), path, log)
+    maintain("status")
     assert "from " in capsys.readouterr().out
-    maintenance_command.run(parsed("maintenance", "off"), path, log)
+    maintain("off")
     assert refuses(load(path), 1e12) is None
     assert [one["kind"] for one in events(tmp_path)] == ["maintenance.begun", "maintenance.ended"]
+    assert len(told) == 2 and "driver update" in told[0] and "is over" in told[1]
     with pytest.raises(Failure, match="no --message"):
-        maintenance_command.run(parsed("maintenance", "on"), path, log)
+        maintain("on")
     with pytest.raises(Failure, match="before it begins"):
-        maintenance_command.run(parsed("maintenance", "on", "--from", "4h", "--until", "2h", "--message", "x"), path, log)
+        maintain("on", "--from", "4h", "--until", "2h", "--message", "x")
+
+
+def test_a_drain_is_announced_and_must_lie_between(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, log, told = str(tmp_path / "m.json"), EventLog(str(tmp_path / "events.jsonl")), list[str]()
+    maintain = partial(_maintain, path=path, log=log, told=told)
+    maintain("on", "--from", "2h", "--drain", "4h", "--message", "new kernel")
+    state = load(path)
+    assert state is not None and state.drain_by == pytest.approx(time.time() + 4 * 3600, abs=60)
+    assert "what still runs is stopped at " in told[0] and "what still runs is stopped at " in capsys.readouterr().out
+    assert events(tmp_path)[0]["details"]["drain"] == state.drain_by
+    drain = drain_of(state, 1800.0, state.set_at, 1000.0)
+    assert drain is not None and (drain.at, drain.lead) == (pytest.approx(1000.0 + 4 * 3600, abs=1), 1800.0)
+    assert drain_of(None, 1800.0, NOW, 0.0) is None
+    soon = drain_of(Maintenance(NOW, None, "m", "root", NOW, NOW + 300.0), 1800.0, NOW + 60.0, 60.0)
+    assert soon == Drain(300.0, 300.0), "the lead is what lies between the command and its deadline, where that is less"
+    for words in (("--from", "4h", "--drain", "2h"), ("--drain", "2020-01-01T00:00Z")):
+        with pytest.raises(Failure, match="it would stop everything"):
+            maintain("on", *words, "--message", "x")
+
+
+def test_what_administrators_do_has_one_name_above_it(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("exempt", "maintenance", "broadcast", "top", "workloads", "events"):
+        with pytest.raises(SystemExit) as ended:
+            cli.main(["admin", name, "--help"])
+        assert ended.value.code == 0
+        assert f"ds01 admin {name}" in capsys.readouterr().out
+    given = cli.parser("admin").parse_args(["admin", "exempt", "student1", "--from", "idle", "--for", "8h", "--reason", "r"])
+    assert given.run is exempt_command.run and given.target == "student1"
 
 
 def test_a_damaged_maintenance_file_is_named_and_can_be_ended(tmp_path: Path) -> None:
@@ -163,7 +203,7 @@ def test_a_damaged_maintenance_file_is_named_and_can_be_ended(tmp_path: Path) ->
     Path(path).write_text("{")
     with pytest.raises(Failure, match="not JSON"):
         maintenance_command.run(parsed("maintenance", "status"), path)
-    maintenance_command.run(parsed("maintenance", "off"), path, EventLog(str(tmp_path / "events.jsonl")))
+    _maintain("off", path=path, log=EventLog(str(tmp_path / "events.jsonl")), told=[])
     assert load(path) is None
 
 
