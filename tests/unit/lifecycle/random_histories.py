@@ -238,14 +238,14 @@ class Host:
         before = self.histories.get("c", History())
         fresh = before.last is None or before.run != str(truth.run)
         sample = self.sample()
-        kept = truth.quiet, truth.quiet_since, truth.known_quiet
+        kept = truth.quiet, truth.quiet_since, truth.known_quiet, dict(truth.told)
         self._books(hold, fresh)
         one = Seen("c", "train", "running", self.subject, hold, sample, str(truth.run), truth.now - truth.started)
         planned = sweep_plan.plan([one], self.histories, self.leads, truth.now, self.drain)
         killed = chance.random() < 0.05
         stopped = self._judge(planned.steps, killed)
         if killed:  # warnings are out and nothing is remembered: the next one decides from what the last one left
-            truth.quiet, truth.quiet_since, truth.known_quiet = kept
+            truth.quiet, truth.quiet_since, truth.known_quiet, truth.told = kept
             return True
         self._nothing_forgotten(stopped, planned.histories["c"])
         self.histories, self.judged_at, self.counted_work = dict(planned.histories), truth.now, False
