@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ds01.core.claim import Claim
-from ds01.core.event import Event
+from ds01.core.event import Event, timestamp
 from ds01.event_log import EventLog
 from ds01_gate.audit import Audit
 
@@ -76,7 +76,13 @@ class Recorder:
             self._failed(f"{self._waiting.maxsize} events wait for the log")
 
     def claim(self, kind: str, claim: Claim, **details: Any) -> None:
-        """An event about a claim."""
+        """An event about a claim: what it holds and since when stands in each, so that one alone tells the GPU-hours."""
+        held = {
+            "claim": claim.id,
+            "devices": [device.key for device in claim.devices],
+            "equivalents": [str(device.equivalents) for device in claim.devices],
+            "granted_at": timestamp(claim.granted_at),
+        }
         self.record(
             kind,
             user=claim.user,
@@ -84,7 +90,7 @@ class Recorder:
             container=claim.container_name,
             container_id=claim.container_id,
             gpus=tuple(dict.fromkeys(device.gpu_uuid for device in claim.devices)),
-            details={"claim": claim.id, "devices": [device.key for device in claim.devices], **details},
+            details={**held, **details},
         )
 
     def _write(self) -> None:
