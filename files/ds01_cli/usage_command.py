@@ -1,16 +1,23 @@
 # Copyright (c) ds01.infra contributors
 # SPDX-License-Identifier: MIT
-"""``ds01 usage``: what you use now, against your limits (also ``ds01 quota``)."""
+"""``ds01 usage``: what you use now, against your limits, and your GPU-hours of this week and month (also ``ds01 quota``)."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import time
+from pathlib import Path
 from typing import Any
 
+from ds01 import json_state
+
 from .gate_client import ask
-from .screen import amount, bar, duration, size, table
+from .screen import amount, bar, duration, paint, size, table
+
+USAGE = Path("/run/ds01/usage")
+OLD_S = 7200.0
 
 
 def register(subparsers: Any) -> None:
@@ -50,8 +57,45 @@ def render(document: dict[str, Any], now: float) -> str:
     return "\n\n".join(text)
 
 
-def run(arguments: argparse.Namespace) -> int:
+def read_hours(uid: int, directory: Path = USAGE) -> dict[str, Any] | None:
+    """The person's GPU-hours as they were last published; None where nothing was, or it can't be read."""
+    try:
+        lab, own = json_state.read(str(directory / "lab.json")), json_state.read(str(directory / f"{uid}.json"))
+        if lab is None:
+            return None
+        mine = {} if own is None else own["spans"]
+        spans = {name: {**one, **mine.get(name, {"hours": 0.0, "efficiency": None})} for name, one in lab["spans"].items()}
+        return {"time": float(lab["time"]), "source": str(lab["source"]), "spans": spans}
+    except (json_state.StateError, OSError, KeyError, TypeError, ValueError, AttributeError):
+        return None
+
+
+def _share(value: float | None) -> str:
+    return "not known" if value is None else f"{100 * value:.0f} %"
+
+
+def render_hours(found: dict[str, Any], now: float) -> str:
+    """The table of GPU-hours."""
+    week, month = found["spans"]["week"], found["spans"]["month"]
+    rows = [
+        ["held", f"{week['hours']:.1f} h", f"{month['hours']:.1f} h"],
+        ["of which the GPU computed", _share(week["efficiency"]), _share(month["efficiency"])],
+        ["median of the lab", _share(week["median"]), _share(month["median"])],
+    ]
+    if found["source"] != "prometheus":
+        rows = rows[:1]
+    text = table(("GPU-HOURS", "THIS WEEK", "THIS MONTH"), rows)
+    age = now - found["time"]
+    return text + (f"\n{paint(f'These are {duration(age)} old: systemctl status ds01-usage.timer', 'red')}" if age > OLD_S else "")
+
+
+def run(arguments: argparse.Namespace, directory: Path = USAGE) -> int:
     """Print the caller's use."""
-    document = ask("usage")
-    print(json.dumps(document, indent=2) if arguments.json else render(document, time.time()))
+    document, hours, now = ask("usage"), read_hours(os.getuid(), directory), time.time()
+    if arguments.json:
+        print(json.dumps({**document, "gpu_hours": hours}, indent=2))
+        return 0
+    print(render(document, now))
+    if hours is not None:
+        print(f"\n{render_hours(hours, now)}")
     return 0

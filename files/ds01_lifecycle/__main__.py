@@ -27,6 +27,7 @@ from ds01.exemption_file import PolicyWithExemptions
 from ds01.json_state import StateError
 from ds01.policy_file import Resolver
 
+from . import usage_publish
 from .settings import SETTINGS, Places, mail_settings
 from .sweep import Sweep
 
@@ -55,6 +56,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--json", action="store_true", help="with --dry-run: print JSON")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", dest="command")
     commands.add_parser("sweep", help="look at every container once, and do what is due")
+    commands.add_parser("publish-usage", help="tell everybody their GPU-hours of this week and month (ds01 usage)")
     exempt_command.register(commands)
     return top
 
@@ -70,12 +72,14 @@ def main(given: Sequence[str] | None = None) -> int:
         if options.command == "exempt":
             code: int = options.run(options)
             return code
+        if options.command == "publish-usage":
+            return usage_publish.run()
         return sweep(options)
     except Failure as failure:
         hint = f"\n{failure.next_step}" if failure.next_step else ""
         print(f"ds01-lifecycle: {failure.why}{hint}", file=sys.stderr)
     except (DaemonUnavailable, DaemonRefused, PolicyError, StateError, OSError) as error:
-        _LOG.error("no sweep: %s", error)
+        _LOG.error("%s: %s", "no sweep" if options.command != "publish-usage" else "no GPU-hours", error)
     return 1
 
 
