@@ -13,7 +13,7 @@ from datetime import datetime, timezone
 
 from ds01 import maintenance_file, queue_file
 from ds01.claim_store import ClaimStore
-from ds01.container_samples import Life, container_cgroups, life
+from ds01.container_samples import container_cgroups, life
 from ds01.core.activity import Sample
 from ds01.core.claim import Claim
 from ds01.core.idle_demand import people_waiting, under_demand
@@ -26,7 +26,7 @@ from ds01.core.sweep_plan import Seen
 from ds01.docker_upstream import DockerClient
 from ds01.gpu_use import GpuUses, read_gpu_uses
 from ds01.json_state import StateError
-from ds01.keep_alive import keep_alive_age
+from ds01.keep_alive import keep_alive_ages
 from ds01.known_people import Accounts
 from ds01.listed_containers import Listed, list_containers
 from ds01.policy_file import Resolver
@@ -93,7 +93,7 @@ class Looker:
         waiting = 0 if queue is None else people_waiting(queue.waiters)
         scene = _Scene(at, uses, waiting, frozenset(claim.container_id for claim in claims))
         pids: dict[str, int] = {}
-        seen = tuple(self._seen(one, subject(one.facts, people), scene, pids) for one in listed)
+        seen = self._kept_alive([self._seen(one, subject(one.facts, people), scene, pids) for one in listed], pids)
         return View(at, seen, pids, "" if uses.known else uses.why, claims, queue, self._maintenance())
 
     def _queue(self) -> QueueState | None:
@@ -124,15 +124,24 @@ class Looker:
         if found.pid is not None:
             pids[base.id] = found.pid
         up = 0.0 if found.started is None else max(0.0, scene.at - found.started)
-        sample = self._sample(base.id, found, scene, limits)
-        return Seen(base.id, base.name, base.state, whose, limits.lifecycle, sample, found.run, up, exempt)
+        gpu = scene.uses.of(base.id)
+        sample = Sample(scene.at, gpu.percent, gpu.processes, found.cpu_seconds, found.network_bytes)
+        return replace(base, sample=sample, run=found.run, up_s=up)
 
-    def _sample(self, container_id: str, found: Life, scene: _Scene, limits: Limits) -> Sample:
-        gpu = scene.uses.of(container_id)
-        age = None
-        if found.pid is not None and limits.lifecycle.idle is not None:
-            age = keep_alive_age(found.pid, container_id, self._clocks.wall(), self._places.proc)
-        return Sample(scene.at, gpu.percent, gpu.processes, found.cpu_seconds, found.network_bytes, age)
+    def _kept_alive(self, seen: list[Seen], pids: dict[str, int]) -> tuple[Seen, ...]:
+        """With when their owners last touched the keep-alive file, where that may matter."""
+        asked = {one.id: pids[one.id] for one in seen if one.sample is not None and one.limits.idle is not None and one.id in pids}
+        ages = keep_alive_ages(asked, self._clocks.wall(), self._places.proc)
+        late = sorted(one.name for one in seen if one.id in asked and one.id not in ages)
+        if late:
+            _LOG.warning("files of %d containers do not answer (%s): they are not idle now", len(late), ", ".join(late[:5]))
+
+        def complete(one: Seen) -> Seen:
+            if one.sample is None or one.id not in asked:
+                return one
+            return replace(one, sample=replace(one.sample, keep_alive_age=ages.get(one.id), keep_alive_known=one.id in ages))
+
+        return tuple(complete(one) for one in seen)
 
     def _rules(self, whose: Subject, container: str) -> tuple[Limits, Subject]:
         """The limits of a container, and whose it is by the name of today. One of nobody, or of an account that is gone, falls under the

@@ -5,6 +5,10 @@
 from __future__ import annotations
 
 import os
+import queue
+import threading
+import time
+from collections.abc import Mapping
 
 from .container_files import container_root, times
 
@@ -12,6 +16,7 @@ NAME = ".keep-alive"
 WORKSPACE = "/workspace"
 CLOCK_SLACK_S = 60.0
 _ENVIRON_LIMIT = 128 * 1024
+DEADLINE_S = 5.0
 
 
 def home_of(pid: int, proc: str = "/proc") -> str | None:
@@ -38,3 +43,26 @@ def keep_alive_age(pid: int, container_id: str, now: float, proc: str = "/proc")
         return None
     ages = [now - min(one.mtime, one.ctime) for one in found if one is not None]
     return min((max(0.0, age) for age in ages if age >= -CLOCK_SLACK_S), default=None)
+
+
+def keep_alive_ages(pids: Mapping[str, int], now: float, proc: str = "/proc", deadline: float = DEADLINE_S) -> dict[str, float | None]:
+    """The ages by container id; ``pids``: a process of each. A container that is not in the answer was not answered for in time.
+
+    Each in a thread of its own: the file may lie on a network filesystem whose server is down, and then the question never ends.
+    """
+    done: queue.SimpleQueue[tuple[str, float | None]] = queue.SimpleQueue()
+
+    def ask(container_id: str, pid: int) -> None:
+        done.put((container_id, keep_alive_age(pid, container_id, now, proc)))
+
+    for container_id, pid in pids.items():
+        threading.Thread(target=ask, args=(container_id, pid), name="keep-alive", daemon=True).start()
+    ages: dict[str, float | None] = {}
+    end = time.monotonic() + deadline
+    while len(ages) < len(pids):
+        try:
+            container_id, age = done.get(timeout=max(0.0, end - time.monotonic()))
+        except queue.Empty:
+            break
+        ages[container_id] = age
+    return ages

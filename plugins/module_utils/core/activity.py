@@ -27,7 +27,8 @@ class Sample:
     """One look at a container. ``at`` is seconds since boot; counters count since the container's start; None is "not known".
 
     ``gpu_percent`` is the busiest of its devices; ``gpu_processes`` how many processes it has on them, 0 also for a container without a
-    GPU; ``network_bytes`` received on all interfaces but lo; ``keep_alive_age`` how many seconds ago its owner touched the keep-alive file.
+    GPU; ``network_bytes`` received on all interfaces but lo; ``keep_alive_age`` how many seconds ago its owner touched the keep-alive file,
+    None for none; ``keep_alive_known`` False: its filesystem did not answer.
     """
 
     at: float
@@ -36,6 +37,7 @@ class Sample:
     cpu_seconds: float | None
     network_bytes: int | None
     keep_alive_age: float | None = None
+    keep_alive_known: bool = True
 
 
 def _rate(before: float | None, after: float | None, seconds: float) -> float | None:
@@ -67,6 +69,8 @@ def interval(before: Sample, after: Sample, limits: LifecycleLimits) -> Activity
     cpu = _rate(before.cpu_seconds, after.cpu_seconds, seconds)
     network = _rate(before.network_bytes, after.network_bytes, seconds)
     signals = [_gpu(after, limits.idle_gpu_percent)]
+    if not after.keep_alive_known:
+        signals.append(Activity.UNKNOWN)
     for rate, threshold in ((None if cpu is None else cpu * 100, limits.idle_cpu_percent), (network, float(limits.idle_network_bps))):
         signals.append(Activity.UNKNOWN if rate is None else Activity.ACTIVE if rate >= threshold else Activity.IDLE)
     if Activity.ACTIVE in signals:

@@ -18,11 +18,16 @@ from ds01_lifecycle.look import Clocks
 from ds01_lifecycle.settings import Places
 from ds01_lifecycle.sweep import Sweep
 
+from ds01.claim_store import ClaimStore
+from ds01.core.cdi_spec import spec_for
+from ds01.core.offers import offers
 from ds01.exemption_file import PolicyWithExemptions
 from ds01.policy_file import Resolver, UserFacts
+from tests.allocation_examples import base_spec, claim, inventory, whole_gpu
 
 TICKS = os.sysconf("SC_CLK_TCK")
 UID = 61001
+STOCK = inventory(whole_gpu(0))
 POLICY: dict[str, Any] = {
     "version": 1,
     "default_group": "student",
@@ -42,7 +47,9 @@ POLICY: dict[str, Any] = {
 
 
 class Dockerd(socketserver.ThreadingUnixStreamServer):
-    """``containers`` are list entries by id; ``slow`` ids take until ``release`` is set to stop, ``broken`` ones answer 500."""
+    """``containers`` are list entries by id; ``slow`` ids take until ``release`` is set to stop, ``broken`` ones answer 500.
+
+    ``silent``: nothing is answered."""
 
     daemon_threads = True
     request_queue_size = 256
@@ -51,6 +58,7 @@ class Dockerd(socketserver.ThreadingUnixStreamServer):
     slow: set[str]
     broken: set[str]
     release: threading.Event
+    silent: bool
 
 
 class _Handler(socketserver.StreamRequestHandler):
@@ -61,6 +69,8 @@ class _Handler(socketserver.StreamRequestHandler):
         while self.rfile.readline().strip():
             continue
         self.server.calls.append(f"{method} {target}")
+        if self.server.silent:
+            self.server.release.wait(30)
         if method == "GET":
             return self._answer(200, list(self.server.containers.values()))
         container = target.split("/")[2].partition("?")[0]
@@ -99,6 +109,9 @@ class World:
             events=str(root / "events.jsonl"),
             claims=root / "cdi",
             claims_lock=root / "claims.lock",
+            queue=str(root / "queue.json"),
+            maintenance=str(root / "maintenance.json"),
+            disk=root / "disk_quota.json",
             cgroups=root / "cgroup",
             proc=str(root / "proc"),
             pts=str(root / "pts"),
@@ -166,6 +179,12 @@ class World:
             (process / "root").symlink_to(inside)
         return inside
 
+    def claim(self, number: int) -> None:
+        """The container of that number holds a GPU."""
+        device = next(iter(offers(STOCK))).device
+        made = claim(number, (device,), UID)
+        ClaimStore(self.places.claims, self.places.claims_lock).write(made.id, spec_for(made, base_spec(STOCK)))
+
     def sweep(self) -> int:
         """One sweep by a new process, as the timer makes it."""
         policies = PolicyWithExemptions(self.places.policy, self.places.exemptions)
@@ -206,6 +225,7 @@ def world(root: Path) -> Iterator[World]:
     """A world with its dockerd running."""
     server = Dockerd(str(root / "d.sock"), _Handler)
     server.containers, server.calls, server.slow, server.broken, server.release = {}, [], set(), set(), threading.Event()
+    server.silent = False
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     try:
         yield World(root, server)
