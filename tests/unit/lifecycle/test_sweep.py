@@ -126,7 +126,7 @@ def test_files_that_do_not_answer_hold_up_nobody_and_make_nobody_idle(host: Worl
 
     monkeypatch.setattr(keep_alive, "keep_alive_age", ask)
     monkeypatch.setattr(keep_alive.keep_alive_ages, "__defaults__", ("/proc", 0.05))
-    host.minutes(40)
+    host.minutes(16, 150.0)
     forever.set()
     assert ("lifecycle.stopped", "job2", "idle") in host.said()
     assert ("lifecycle.unknown", "job1", "") in host.said()
@@ -181,9 +181,9 @@ def test_a_drain_warns_stops_by_its_deadline_and_ends_with_the_maintenance(host:
     host.container(3, **{"ds01.protected": "true", "ds01.uid": "", "ds01.user": "", "ds01.kind": ""})
     deadline = host.now + 7200
     maintenance_file.save(Maintenance(host.now, None, "new kernel", "root", host.now, deadline), host.places.maintenance)
-    host.minutes(80)
+    host.minutes(16, 300.0)
     assert host.said() == []
-    host.minutes(10)
+    host.minutes(3, 200.0)
     assert sorted(host.said()) == [("lifecycle.warned", f"job{number}", "maintenance") for number in (1, 2)]
     assert "for maintenance of the server" in host.inbox()[-1]
     maintenance_file.remove(host.places.maintenance)
@@ -191,9 +191,9 @@ def test_a_drain_warns_stops_by_its_deadline_and_ends_with_the_maintenance(host:
     assert sorted(host.said()[2:]) == [("lifecycle.withdrawn", f"job{number}", "maintenance") for number in (1, 2)]
     assert "called off" in host.inbox()[-1]
     maintenance_file.save(Maintenance(host.now, None, "new kernel", "root", host.now, deadline), host.places.maintenance)
-    host.minutes(32)
+    host.minutes(11, 180.0)
     assert {name for kind, name, _ in host.said() if kind == "lifecycle.stopped"} == {"job1", "job2"}
-    assert host.now - deadline < 240
+    assert host.now - deadline < 400
     assert "docker start job" in host.inbox()[-1]
 
 

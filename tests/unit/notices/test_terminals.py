@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import os
+import select
+import termios
 import time
 from pathlib import Path
 
@@ -57,6 +59,23 @@ def test_a_terminal_that_nobody_reads_does_not_hold_the_writer() -> None:
     finally:
         os.close(master)
         os.close(slave)
+
+
+def test_a_terminal_that_its_owner_has_halted_does_not_hold_the_writer() -> None:
+    """Ctrl-S: XOFF halts the output of the terminal; a plain write(2) would wait for Ctrl-Q."""
+    halted, free = os.openpty(), os.openpty()
+    try:
+        termios.tcflow(halted[1], termios.TCOOFF)
+        paths = [os.ttyname(slave) for _, slave in (halted, free)]
+        before = time.monotonic()
+        for _ in range(20):
+            assert write(paths, os.getuid(), "y" * 4000) >= 0
+        assert time.monotonic() - before < 10
+        assert b"yyyy" in os.read(free[0], 1000), "the other terminal of the person was not written to"
+        assert not select.select([halted[0]], [], [], 0)[0], "the terminal was not halted: nothing was tried"
+    finally:
+        for descriptor in (*halted, *free):
+            os.close(descriptor)
 
 
 def test_there_may_be_no_terminals() -> None:
