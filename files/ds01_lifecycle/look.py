@@ -63,12 +63,13 @@ class View:
 
 @dataclass(frozen=True)
 class _Scene:
-    """What holds for all containers of one look."""
+    """What holds for all containers of one look. ``starts``: those whose start waits in the queue; None: that is not known."""
 
     at: float
     uses: GpuUses
     waiting: int
     holders: frozenset[str]
+    starts: frozenset[str] | None
 
 
 class Looker:
@@ -91,7 +92,8 @@ class Looker:
         claims = ClaimStore(self._places.claims, self._places.claims_lock).read().claims
         queue = self._queue()
         waiting = 0 if queue is None else people_waiting(queue.waiters)
-        scene = _Scene(at, uses, waiting, frozenset(claim.container_id for claim in claims))
+        starts = None if queue is None else frozenset(one.container_id for one in queue.waiters if one.container_id is not None)
+        scene = _Scene(at, uses, waiting, frozenset(claim.container_id for claim in claims), starts)
         pids: dict[str, int] = {}
         seen = self._kept_alive([self._seen(one, subject(one.facts, people), scene, pids) for one in listed], pids)
         return View(at, seen, pids, "" if uses.known else uses.why, claims, queue, self._maintenance())
@@ -100,7 +102,7 @@ class Looker:
         try:
             return queue_file.load(self._places.queue)
         except (StateError, OSError) as error:
-            _LOG.error("%s; nobody is told of their turn, and nobody counts as waiting", error)
+            _LOG.error("%s; nobody is told of their turn, and what was never started stays", error)
             return None
 
     def _maintenance(self) -> Maintenance | None:
@@ -115,7 +117,8 @@ class Looker:
         limits = replace(limits, lifecycle=under_demand(limits.lifecycle, scene.waiting, one.facts.id in scene.holders))
         rules = ("idle", "runtime")
         exempt = tuple(rule for rule in rules if limits.sources.get(f"lifecycle.{rule}", "").startswith("exemption"))
-        base = Seen(one.facts.id, one.facts.name, one.state, whose, limits.lifecycle, exempt=exempt)
+        waits = scene.starts is None or one.facts.id in scene.starts
+        base = Seen(one.facts.id, one.facts.name, one.state, whose, limits.lifecycle, exempt=exempt, waits=waits)
         if not base.running or not one.facts.cgroup_path or whose.protected:
             return base
         found = life(one.facts.cgroup_path, self._places.cgroups, self._places.proc)

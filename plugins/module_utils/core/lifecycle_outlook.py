@@ -19,7 +19,7 @@ def _prospects(seen: Seen, history: History, leads: Leads, at: float, drain: Dra
         return outlook(history, seen.limits, leads, at, drain)
     created = seen.state == "created"
     limit = seen.limits.created_hold if created else seen.limits.container_hold
-    if limit is None or seen.subject.keep:
+    if limit is None or seen.subject.keep or (created and seen.waits):
         return []
     reason = Reason.NEVER_STARTED if created else Reason.STOPPED
     return [Prospect(reason, history.still_s, float(limit), max(0.0, limit - history.still_s), False, False)]

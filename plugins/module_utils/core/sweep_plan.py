@@ -26,7 +26,8 @@ _RUNNING = frozenset({"running", "paused", "restarting"})
 class Seen:
     """A container at one moment. ``state`` is Docker's word. ``sample`` None: it runs and could not be sampled, or it does not run.
 
-    ``run`` and ``up_s`` as in ``lifecycle.observe``; ``exempt`` are the rules that an exemption lifts, in words.
+    ``run`` and ``up_s`` as in ``lifecycle_history.observe``; ``exempt`` are the rules that an exemption lifts, in words. ``waits``: its
+    start waits in the queue for a GPU (or nobody knows whether), so that it is not one that was never started.
     """
 
     id: str
@@ -38,6 +39,7 @@ class Seen:
     run: str = ""
     up_s: float = 0.0
     exempt: tuple[str, ...] = ()
+    waits: bool = False
 
     @property
     def running(self) -> bool:
@@ -124,6 +126,8 @@ def _still(one: Seen, history: History, at: float) -> tuple[list[Action | Stoppe
     if history.asked is not None:
         said.append(Stopped(history.asked.reason, history.asked.after_s, history.asked.limit_s))
     history = rest(history, at)
+    if one.waits and one.state == "created":
+        return said, replace(history, still_s=0.0)
     started = one.state != "created"
     return [*said, *decide_stopped(one.limits, started=started, age_s=history.still_s, keep=one.subject.keep)], history
 

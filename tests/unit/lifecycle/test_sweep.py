@@ -219,6 +219,22 @@ def test_a_turn_in_the_queue_is_told_once(host: World) -> None:
     assert len(turns()) == 2
 
 
+def test_a_start_that_waits_in_the_queue_is_not_one_that_was_never_started(host: World) -> None:
+    waiting, forgotten = host.container(1, state="created"), host.container(2, state="created")
+    queue_file.save(QueueState((Waiter("q1", UID, "student1", "count=1", host.now, waiting),)), host.places.queue)
+    host.minutes(14, 180.0)
+    assert waiting in host.dockerd.containers and forgotten not in host.dockerd.containers
+    queue_file.save(QueueState(), host.places.queue)
+    host.minutes(9, 180.0)
+    assert waiting in host.dockerd.containers, "its time begins when it waits no more"
+    Path(host.places.queue).write_text("{")
+    host.minutes(9, 180.0)
+    assert waiting in host.dockerd.containers, "nobody knows whether it waits"
+    queue_file.save(QueueState(), host.places.queue)
+    host.minutes(12, 180.0)
+    assert waiting not in host.dockerd.containers
+
+
 def test_near_disk_and_gpu_hours_a_person_is_told_too(host: World, monkeypatch: pytest.MonkeyPatch) -> None:
     policy = copy.deepcopy(POLICY)
     policy["defaults"]["gpu"] = {"hours_per_week": 10}

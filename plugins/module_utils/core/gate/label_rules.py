@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ..gpu_request import GpuRequest
+from ..lifecycle_subject import KEEP_LABEL
 from .case import Case
 from .gpu_rules import ASK_LABEL
 from .identity import OWNER_LABEL, UID_LABEL
@@ -33,6 +34,13 @@ def kind(labels: Mapping[str, str]) -> str:
     return "ds01" if labels.get(KIND_LABEL) == "ds01" else "docker"
 
 
+def _keep(value: str) -> str:
+    """Whether the container is to be kept when it has stopped (``lifecycle_subject``)."""
+    if value.strip().lower() not in ("true", "false"):
+        raise Stop(400, f"label {KEEP_LABEL}={ascii(value)[:40]} is not understood; expected true or false.", "keep-label")
+    return value.strip().lower()
+
+
 def container_labels(
     case: Case, asked: Mapping[str, str], image_labels: Sequence[str], claim_id: str | None, gpu: GpuRequest | None
 ) -> dict[str, str]:
@@ -45,11 +53,13 @@ def container_labels(
         elif key == WAIT_LABEL:
             wait_seconds(value)
             kept[key] = value
+        elif key == KEEP_LABEL:
+            kept[key] = _keep(value)
         elif key not in _WRITTEN_HERE and key != ASK_LABEL:
             raise Stop(
                 400,
                 f"label {ascii(key)[:80]} is refused: labels that start with {RESERVED_PREFIX} are the server's. "
-                f"To ask for a GPU use {ASK_LABEL}.",
+                f"To ask for a GPU use {ASK_LABEL}, to keep the container when it has stopped {KEEP_LABEL}=true.",
                 "label",
             )
     labels.update(dict.fromkeys((key for key in image_labels if key.lower().startswith(RESERVED_PREFIX)), ""))

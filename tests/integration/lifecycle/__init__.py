@@ -1,0 +1,2 @@
+# Copyright (c) ds01.infra contributors
+# SPDX-License-Identifier: MIT
