@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """What a sweep of 100 containers costs in CPU and in calls to dockerd, and what a login costs for its greeting.
 
-The sweep is compared with a bare start of the same Python: seconds would say how busy the machine is. Sweeps and starts alternate in one run.
+Both beside a bare start of the same Python, because seconds would say how busy the machine is. Sweeps and starts alternate in one run.
 
     python tests/bench/bench_lifecycle.py [--rounds 20] [--containers 100] [--json]
 """
