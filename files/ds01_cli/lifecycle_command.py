@@ -20,12 +20,14 @@ from .screen import paint, table
 
 OUTLOOK = Path("/run/ds01/outlook")
 OLD_S = 300.0
+PROGRAM = "/opt/ds01/current/bin/ds01-lifecycle"
 
 
 def register(subparsers: Any) -> None:
     """Add the command."""
     parser = subparsers.add_parser("lifecycle", help="what is stopped when", description=__doc__.split("\n")[0])
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--dry-run", action="store_true", help="with sudo: look up everybody's this moment, and change nothing")
     parser.set_defaults(run=run)
 
 
@@ -52,6 +54,11 @@ def render(entries: list[dict[str, Any]], now: float) -> str:
 
 def run(arguments: argparse.Namespace, directory: Path = OUTLOOK) -> int:
     """Print what lies ahead."""
+    if arguments.dry_run and os.getuid() == 0:
+        try:
+            os.execv(PROGRAM, [PROGRAM, "--dry-run", *(["--json"] if arguments.json else [])])
+        except OSError as error:
+            raise Failure(f"{PROGRAM}: {error.strerror}", "what the last sweep foresaw: ds01 lifecycle") from None
     entries = read_outlook(os.getuid(), directory)
     print(json.dumps({"containers": entries}, indent=2) if arguments.json else render(entries, time.time()))
     return 0

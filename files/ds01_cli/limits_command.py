@@ -11,7 +11,9 @@ from typing import Any
 from .gate_client import ask
 from .screen import amount, duration, size, table
 
-_SIZES = ("memory", "shm", "memory_high", "memory_max", "io_read_bps", "io_write_bps", "disk")
+_SIZES = ("memory", "shm", "memory_high", "memory_max", "io_read_bps", "io_write_bps", "disk", "idle_network_bps")
+_NULLS = {"idle_halves_at": "never", "keep_alive": "for ever", "container_hold": "for ever", "created_hold": "for ever"}
+_NUMBERS = ("idle_cpu_percent", "idle_gpu_percent", "idle_halves_at")
 
 
 def register(subparsers: Any) -> None:
@@ -24,7 +26,11 @@ def register(subparsers: Any) -> None:
 def _value(section: str, key: str, value: Any) -> str:
     if key in _SIZES:
         return size(value)
-    if section == "lifecycle" and key != "idle_cpu_percent":
+    if isinstance(value, str):
+        return value
+    if value is None and key in _NULLS:
+        return _NULLS[key]
+    if section == "lifecycle" and key not in _NUMBERS:
         return duration(value)
     if isinstance(value, bool):
         return "yes" if value else "no"

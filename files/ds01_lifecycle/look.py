@@ -49,7 +49,7 @@ class Clocks:
 class View:
     """What was seen at ``at`` (seconds since boot): containers, a process of each running one, why GPUs are not known (or empty).
 
-    ``queue`` is None where it can't be read.
+    ``queue`` is None where it can't be read. ``unseen``: containers that could not be looked at.
     """
 
     at: float
@@ -59,6 +59,7 @@ class View:
     claims: tuple[Claim, ...]
     queue: QueueState | None
     maintenance: Maintenance | None
+    unseen: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,15 @@ class Looker:
         starts = None if queue is None else frozenset(one.container_id for one in queue.waiters if one.container_id is not None)
         scene = _Scene(at, uses, waiting, frozenset(claim.container_id for claim in claims), starts)
         pids: dict[str, int] = {}
-        seen = self._kept_alive([self._seen(one, subject(one.facts, people), scene, pids) for one in listed], pids)
-        return View(at, seen, pids, "" if uses.known else uses.why, claims, queue, self._maintenance())
+        seen, unseen = [], []
+        for one in listed:
+            try:
+                seen.append(self._seen(one, subject(one.facts, people), scene, pids))
+            except Exception:  # one odd container must not keep the others from being looked at
+                unseen.append(one.facts.id)
+                _LOG.exception("%s (%s) can't be looked at; nothing is done to it", one.facts.name, one.facts.id[:12])
+        whole = self._kept_alive(seen, pids)
+        return View(at, whole, pids, "" if uses.known else uses.why, claims, queue, self._maintenance(), tuple(unseen))
 
     def _queue(self) -> QueueState | None:
         try:

@@ -73,7 +73,7 @@ class Sweep:
         view = self._looker.look()
         now = self._clocks.wall()
         drain = drain_of(view.maintenance, leads.runtime, now, view.at)
-        planned = plan(view.seen, before.histories, leads, view.at, drain)
+        planned = plan(view.seen, before.histories, leads, view.at, drain, view.unseen)
         ahead = (entry(one, planned.histories.get(one.id, History()), leads, view.at, now, drain) for one in view.seen)
         return Forecast(view, planned, tuple(ahead))
 

@@ -82,10 +82,20 @@ class Plan:
     histories: Mapping[str, History]
 
 
-def plan(seen: Iterable[Seen], histories: Mapping[str, History], leads: Leads, at: float, drain: Drain | None = None) -> Plan:
-    """The sweep at ``at`` (seconds since boot). What is remembered of containers that are gone is forgotten."""
+def plan(
+    seen: Iterable[Seen],
+    histories: Mapping[str, History],
+    leads: Leads,
+    at: float,
+    drain: Drain | None = None,
+    unseen: Iterable[str] = (),
+) -> Plan:
+    """The sweep at ``at`` (seconds since boot). What is remembered of containers that are gone is forgotten.
+
+    ``unseen``: containers that are there and could not be looked at; nothing is done to them, and nothing forgotten.
+    """
     steps: list[Step] = []
-    kept: dict[str, History] = {}
+    kept = {key: histories[key] for key in unseen if key in histories}
     for one in seen:
         if one.subject.protected:
             continue

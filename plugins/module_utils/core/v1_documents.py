@@ -9,6 +9,7 @@ Sizes are bytes, durations seconds, times seconds since the epoch (UTC), GPU-equ
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import fields
 from fractions import Fraction
 from typing import Any
 
@@ -41,16 +42,14 @@ def limits(person: Limits) -> Document:
             "by_uuid": person.gpu.by_uuid,
             "profiles": None if person.gpu.profiles is None else list(person.gpu.profiles),
             "pools": list(person.gpu.pools),
+            "hours_per_week": person.gpu.hours_per_week,
         },
         "container": {name: getattr(person.container, name) for name in ("count", "cpus", "memory", "shm", "pids")},
         "aggregate": {
             name: getattr(person.aggregate, name)
             for name in ("cpus", "memory_high", "memory_max", "tasks", "io_weight", "io_read_bps", "io_write_bps", "disk")
         },
-        "lifecycle": {
-            name: getattr(person.lifecycle, name)
-            for name in ("idle", "runtime", "gpu_hold", "container_hold", "created_hold", "stop_grace", "idle_cpu_percent")
-        },
+        "lifecycle": {field.name: getattr(person.lifecycle, field.name) for field in fields(person.lifecycle)},
         "bind_roots": [{"path": root.path, "writable": root.writable} for root in person.bind_roots],
         "sources": dict(sorted(person.sources.items())),
     }

@@ -262,6 +262,24 @@ def test_what_lies_ahead_is_said_in_words() -> None:
     assert lifecycle_command.render([], NOW) == "No containers."
 
 
+def test_a_dry_run_is_the_programs_own_for_root_and_the_published_one_for_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran: list[list[str]] = []
+    monkeypatch.setattr(lifecycle_command.os, "execv", lambda path, words: ran.append([path, *words]))
+    monkeypatch.setattr(lifecycle_command.os, "getuid", lambda: 1000)
+    lifecycle_command.run(parsed("lifecycle", "--dry-run"), tmp_path)
+    assert ran == [] and capsys.readouterr().out == "No containers.\n"
+    monkeypatch.setattr(lifecycle_command.os, "getuid", lambda: 0)
+    lifecycle_command.run(parsed("lifecycle", "--dry-run", "--json"), tmp_path)
+    assert ran == [[lifecycle_command.PROGRAM, lifecycle_command.PROGRAM, "--dry-run", "--json"]]
+    monkeypatch.undo()
+    monkeypatch.setattr(lifecycle_command.os, "getuid", lambda: 0)
+    monkeypatch.setattr(lifecycle_command, "PROGRAM", str(tmp_path / "none"))
+    with pytest.raises(Failure, match="No such file"):
+        lifecycle_command.run(parsed("lifecycle", "--dry-run"), tmp_path)
+
+
 def test_moments_as_people_type_them() -> None:
     assert ago("2h", "--since", NOW) == NOW - 7200
     assert ahead("1d", "--from", NOW) == NOW + 86400

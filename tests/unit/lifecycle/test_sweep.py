@@ -8,6 +8,8 @@ import copy
 import dataclasses
 import json
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -17,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ds01_lifecycle import effects, sweep
+from ds01_lifecycle import effects, look, sweep
 
 from ds01 import disk_quota, keep_alive, maintenance_file, queue_file
 from ds01.core.claim import ClaimedDevice
@@ -132,6 +134,39 @@ def test_files_that_do_not_answer_hold_up_nobody_and_make_nobody_idle(host: Worl
     assert ("lifecycle.unknown", "job1", "") in host.said()
     assert host.dockerd.containers[hung]["State"] == "running"
     assert host.dockerd.containers[good]["State"] == "exited"
+
+
+def test_a_container_that_cannot_be_looked_at_holds_up_nobody_and_is_not_forgotten(host: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    odd, good = (host.container(number) for number in (1, 2))
+    host.minutes(20)
+    assert sorted(host.said()) == [("lifecycle.warned", "job1", "idle"), ("lifecycle.warned", "job2", "idle")]
+    whole = look.life
+
+    def life(cgroup: str, *rest: Any) -> Any:
+        if odd in cgroup:
+            raise ValueError("of another shape")
+        return whole(cgroup, *rest)
+
+    monkeypatch.setattr(look, "life", life)
+    host.minutes(12)
+    assert host.dockerd.containers[good]["State"] == "exited" and host.dockerd.containers[odd]["State"] == "running"
+    monkeypatch.setattr(look, "life", whole)
+    host.minutes(12)
+    assert host.dockerd.containers[odd]["State"] == "exited"
+    assert host.said().count(("lifecycle.warned", "job1", "idle")) == 1, "its warning was forgotten"
+
+
+def test_no_process_is_signalled_and_no_gpu_touched_by_the_sweeps() -> None:
+    root = Path(__file__).resolve().parents[3]
+    rights = (root / "roles/lifecycle/templates/ds01-lifecycle.service.j2").read_text()
+    bound = next(line for line in rights.splitlines() if line.startswith("CapabilityBoundingSet="))
+    assert "CAP_KILL" not in bound and "CAP_SYS_PTRACE" in bound and "NoNewPrivileges=yes" in rights
+    loaded = "import sys, ds01_lifecycle.__main__; print(*[n for n in sys.modules if 'nvml' in n or n in ('signal', 'pynvml')])"
+    paths = f"{root / '.cache/lib'}:{root / 'files'}"
+    done = subprocess.run([sys.executable, "-S", "-c", loaded], env={"PYTHONPATH": paths}, capture_output=True, text=True, check=True)
+    assert [name for name in done.stdout.split() if name != "signal"] == []
+    for path in (root / "files/ds01_lifecycle").glob("*.py"):
+        assert "os.kill" not in path.read_text() and "pidfd_send_signal" not in path.read_text(), path
 
 
 def test_a_dockerd_that_hangs_ends_the_sweep_and_nothing_is_done_or_forgotten(host: World, monkeypatch: pytest.MonkeyPatch) -> None:
