@@ -13,77 +13,21 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from ds01.core import sweep_plan
 from ds01.core.activity import Sample
 from ds01.core.idle_demand import under_demand
-from ds01.core.lifecycle import Drain, Leads, Puzzled, Remove, Stop, Warn, Withdraw
+from ds01.core.lifecycle import Drain, Puzzled, Remove, Stop, Warn, Withdraw
 from ds01.core.lifecycle_history import MAX_GAP_S, History
 from ds01.core.lifecycle_reason import Reason
 from ds01.core.lifecycle_state import histories_of, lasting, volatile
-from ds01.core.lifecycle_subject import Subject
 from ds01.core.limits import LifecycleLimits
 from ds01.core.maintenance import Maintenance, drain_of
 from ds01.core.sweep_plan import Overdue, Seen, Step, Stopped
 
-KINDS = ("docker", "compose", "devcontainer", "ds01", "api", "batch", "unknown")
-SUBJECTS = {kind: Subject(1000, "student1", kind, False, False) for kind in KINDS}
-SLACK = 1e-3
-LIFE = LifecycleLimits(
-    idle=1800, runtime=86400, gpu_hold=900, container_hold=None, created_hold=1800, stop_grace=60, idle_cpu_percent=2.0, start_grace=0
-)
-
-
-class BrokenPromise(AssertionError):
-    """The history and the sweep at which something was not as promised."""
-
-
-@dataclass
-class Told:
-    """A warning that the owner has: when it came, what it said, and the lead that was promised then."""
-
-    at: float
-    until: float
-    lead: float
-
-
-@dataclass
-class Truth:
-    """What really is. ``now``: seconds since boot; ``wall`` is added to it for the wall clock."""
-
-    now: float = 50_000.0
-    wall: float = 1_792_000_000.0
-    boot: int = 1
-    run: int = 1
-    started: float = 50_000.0
-    cpu: float = 0.0
-    net: int = 0
-    doing: str = "idle"
-    quiet: float = 0.0
-    known_quiet: bool = False
-    quiet_since: float | None = None
-    life: float = 0.0
-    told: dict[Reason, Told] = field(default_factory=dict)
-
-
-def _limits(chance: random.Random) -> LifecycleLimits:
-    return replace(
-        LIFE,
-        idle=chance.choice((None, 60, 600, 1800, 7200)),
-        runtime=chance.choice((None, 600, 3600, 86400)),
-        start_grace=chance.choice((0, 0, 600)),
-        idle_window=chance.choice((60, 900)),
-        runtime_counts=chance.choice(("life", "start")),
-        idle_halves_at=chance.choice((None, 3)),
-        unknown_use=chance.choice(("wait", "idle", "active")),
-        keep_alive=chance.choice((None, 3600)),
-    )
-
-
-def _leads(chance: random.Random) -> Leads:
-    return Leads(chance.choice((30, 300, 900)), chance.choice((60, 1800)))
-
+from . import random_truth
+from .random_truth import SLACK, SUBJECTS, BrokenPromise, Told, Truth
 
 WAYS = ("gpu", "cpu", "net", "keep")
 
@@ -94,9 +38,9 @@ class Host:
     def __init__(self, chance: random.Random) -> None:
         self.chance = chance
         self.truth = Truth()
-        self.policy = _limits(chance)
-        self.leads = _leads(chance)
-        self.subject = SUBJECTS[chance.choice(KINDS)]
+        self.policy = random_truth.limits(chance)
+        self.leads = random_truth.leads(chance)
+        self.subject = SUBJECTS[chance.choice(random_truth.KINDS)]
         self.exempt = False
         self.waiting = 0
         self.maintenance: Maintenance | None = None
@@ -116,7 +60,13 @@ class Host:
         if chance.random() < 0.3:
             truth.doing = chance.choice(("idle", "idle", "idle", "idle", "busy", "unknown"))
         truth.now += seconds
-        truth.life += seconds
+        truth.life += 0.0 if truth.down else seconds
+        if truth.down:
+            if chance.random() < 0.5:
+                truth.down = False
+                truth.unseen += MAX_GAP_S
+                self._start(chance.uniform(0.0, 30.0))
+            return
         event = chance.random()
         if event < 0.3:
             self._event(int(event * 100))
@@ -148,19 +98,19 @@ class Host:
         elif which < 6:
             self.exempt = not self.exempt
         elif which < 8:
-            self.policy = _limits(chance)
+            self.policy = random_truth.limits(chance)
         elif which < 10:
-            self.leads = _leads(chance)
+            self.leads = random_truth.leads(chance)
         elif which < 13:
             self.waiting = chance.choice((0, 2, 3, 9))
         elif which < 15:
             truth.wall += chance.choice((-86400.0, -3600.0, -1.0, 3600.0, 1e7))  # daylight saving of a clock in local time, a bad clock
-            if self.maintenance is not None:
-                self.maintenance = None  # a drain is a date: where the date jumps, so does the drain
         elif which < 18:
             wall = truth.wall + truth.now
             ahead = chance.choice((120.0, 2000.0, 20000.0))
             self.maintenance = chance.choice((None, Maintenance(wall, None, "driver", "root", wall, wall + ahead)))
+        elif which < 20:
+            truth.down = True
 
     def _start(self, up: float) -> None:
         truth = self.truth
@@ -235,6 +185,8 @@ class Host:
     def sweep(self) -> bool:
         """One sweep; False when the container was stopped. Raises BrokenPromise."""
         truth, chance, hold = self.truth, self.chance, self.hold
+        if truth.down:
+            return self._sweep_of_one_that_is_down()
         before = self.histories.get("c", History())
         fresh = before.last is None or before.run != str(truth.run)
         sample = self.sample()
@@ -252,6 +204,19 @@ class Host:
         if chance.random() < 0.1:
             self._files(lost=chance.random() < 0.1)
         return not stopped or chance.random() < 0.3  # dockerd was asked, and forgot
+
+    def _sweep_of_one_that_is_down(self) -> bool:
+        """It does not run: nothing but the end of a stop may be said; what its owner was told is over."""
+        one = Seen("c", "train", "exited", self.subject, self.hold)
+        planned = sweep_plan.plan([one], self.histories, self.leads, self.truth.now, self.drain)
+        for step in planned.steps:
+            if not isinstance(step.action, Stopped):
+                raise BrokenPromise(f"{step.action}: it does not run, and is kept for ever")
+        if self.chance.random() < 0.95:
+            self.histories = dict(planned.histories)
+            self.truth.told.clear()
+            self.truth.quiet, self.truth.quiet_since, self.truth.known_quiet = 0.0, None, False
+        return True
 
     def _judge(self, steps: tuple[Step, ...], killed: bool) -> bool:
         """Whether it is to be stopped, and may be. A killed sweep delivered its warnings, but the next one does not build on them."""
@@ -301,7 +266,7 @@ class Host:
                 raise BrokenPromise(f"{action}: idle for {truth.now - truth.quiet_since} s only")
         elif action.reason is Reason.RUNTIME:
             spent = truth.now - truth.started if self.policy.runtime_counts == "start" else truth.life
-            if spent < limit - 31.0:  # a start may lie up to 30 s back before it is seen
+            if spent < limit - 31.0 - truth.unseen:  # a start may lie up to 30 s back before it is seen
                 raise BrokenPromise(f"{action}: it has run for {spent} s only")
         elif self.maintenance is None or truth.now + truth.wall < (self.maintenance.drain_by or 0) - SLACK:
             raise BrokenPromise(f"{action}: stopped before the drain's deadline")
