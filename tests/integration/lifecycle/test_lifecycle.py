@@ -23,7 +23,7 @@ from .host import WARNING_S, Sweeps, fast_policy, one_binary, seconds_between, t
 SLEEP = ("busybox", "sleep", "600")
 WORK = ("busybox", "sh", "-c", "while :; do i=0; while [ $i -lt 30000 ]; do i=$((i+1)); done; sleep 0.2; done")
 _NUMBERS = itertools.count()
-NOTICE = "/dev/shm/ds01-notice"
+READ = "until /busybox cat /dev/shm/ds01-notice 2>&-; do /busybox sleep 1; done; /busybox sleep 600"
 
 
 @pytest.fixture(scope="module")
@@ -52,9 +52,8 @@ def gate(lab: Lab, people: dict[str, Person], daemon: Daemon) -> Iterator[GatePr
 
 @pytest.fixture
 def sweeps(lab: Lab, gate: GateProcess, daemon: Daemon) -> Iterator[Sweeps]:
-    """The sweeps, running."""
+    """The sweeps; a test starts them."""
     made = Sweeps(lab, gate, daemon)
-    made.start()
     yield made
     made.kill()
 
@@ -84,7 +83,7 @@ def test_every_kind_ends_as_promised_and_the_next_gets_the_gpu(
     with terminal(people["carol"]) as own, terminal(people["dave"]) as others:
         for number in range(4):  # every GPU there is
             carol.must("run", "-d", "--gpus", "2", "--name", f"train{number}", *SLEEP)
-        carol.must("run", "-d", "--name", "tiny", "binary", "/busybox", "sleep", "600")
+        carol.must("run", "-d", "--name", "tiny", "--label", "ds01.keep=true", "binary", "/busybox", "sh", "-c", READ)
         carol.must("run", "-d", "--name", "works", *WORK)
         carol.must("run", "-d", "--name", "kept", "busybox", "sh", "-c", "mkdir /workspace && touch /workspace/.keep-alive && sleep 600")
         carol.must("run", "-d", "--name", "stack", "--label", "com.docker.compose.project=p", *SLEEP)
@@ -96,11 +95,14 @@ def test_every_kind_ends_as_promised_and_the_next_gets_the_gpu(
         root.call("POST", "/containers/create?name=stranger", stranger)
         root.call("POST", "/containers/stranger/start")
         waiting = dave.start("run", "-d", "--gpus", "2", "--label", "ds01.gpu.wait=2m", "--name", "patient", *SLEEP)
-        sweeps.until(lambda: ("warned", "idle") in sweeps.said("tiny"), 40, "the warning")
-        inside = carol.must("exec", "tiny", "/busybox", "cat", NOTICE)
-        assert "Container tiny has been idle for" in inside and "will be stopped in" in inside
+        sweeps.until(lambda: len(dave.ask("GET", "/ds01/v1/queue").json["entries"]) == 1, 20, "the entry of the start that waits")
+        now = time.time()
+        ExemptionFile(str(sweeps.exemptions)).write((Granted("dave", "patient", ("idle",), now + 3600, "thesis", "root", now),))
+        sweeps.start()
         ended = {"train0", "train1", "train2", "train3", "tiny", "stack", "stranger"}
         sweeps.until(lambda: all("stopped" in dict(sweeps.said(name)) for name in ended), 60, f"the ends of {ended}")
+        inside = carol.must("logs", "tiny")
+        assert "Container tiny has been idle for" in inside and "will be stopped in" in inside
         waiting.communicate(timeout=40)
         assert waiting.returncode == 0 and state(daemon, "patient") == "running", "the next in the queue did not get the GPU"
         sweeps.until(lambda: "" == state(daemon, "never") == state(daemon, "done"), 30, "the removal of what does not run")
@@ -129,6 +131,7 @@ def test_exempt_for_a_while_then_a_drain_and_sweeps_that_are_killed_keep_what_wa
     sweeps: Sweeps, carol: Desk, gate: GateProcess, daemon: Daemon
 ) -> None:
     now = time.time()
+    sweeps.start()
     ExemptionFile(str(sweeps.exemptions)).write((Granted("carol", "spared", ("idle",), now + 3600, "thesis", "root", now),))
     carol.must("run", "-d", "--name", "spared", *SLEEP)
     carol.must("run", "-d", "--name", "idler", *SLEEP)
