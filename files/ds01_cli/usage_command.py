@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ds01 import json_state
+from ds01 import disk_quota, json_state
 
 from .gate_client import ask
 from .screen import amount, bar, duration, paint, size, table
@@ -42,6 +42,8 @@ def render(document: dict[str, Any], now: float) -> str:
         _row("memory", document["memory"], size),
         _row("processes", document["tasks"], amount),
     ]
+    if document.get("disk") is not None:
+        rows.append(_row("disk", document["disk"], size))
     text = [table(("", "USED", "LIMIT", ""), [row for row, _ in rows], [colour for _, colour in rows])]
     held = [
         [
@@ -89,9 +91,16 @@ def render_hours(found: dict[str, Any], now: float) -> str:
     return text + (f"\n{paint(f'These are {duration(age)} old: systemctl status ds01-usage.timer', 'red')}" if age > OLD_S else "")
 
 
+def read_disk(uid: int) -> dict[str, Any] | None:
+    """What the kernel counts of the person's disk space, where they are closest to their limit; None where nothing counts it."""
+    found = disk_quota.usage(uid)
+    return None if found is None else {"used": found.used_bytes, "limit": found.limit_bytes, "directory": found.directory}
+
+
 def run(arguments: argparse.Namespace, directory: Path = USAGE) -> int:
     """Print the caller's use."""
-    document, hours, now = ask("usage"), read_hours(os.getuid(), directory), time.time()
+    hours, now = read_hours(os.getuid(), directory), time.time()
+    document = {**ask("usage"), "disk": read_disk(os.getuid())}
     if arguments.json:
         print(json.dumps({**document, "gpu_hours": hours}, indent=2))
         return 0

@@ -184,5 +184,5 @@ def outlook(history: History, limits: LifecycleLimits, leads: Leads, now: float,
             left += max(0.0, limits.start_grace - history.since_start_s)
         due = max(left, rule.lead if promise is None else promise.until - now)
         paused = idle and history.last_activity is not Activity.IDLE
-        found.append(Prospect(rule.reason, rule.spent, rule.limit, due, promise is not None, paused))
+        found.append(Prospect(rule.reason, max(0.0, rule.spent), rule.limit, due, promise is not None, paused))
     return sorted(found, key=lambda one: (one.paused, one.due_s))

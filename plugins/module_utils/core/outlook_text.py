@@ -34,6 +34,8 @@ def next_step(one: Mapping[str, Any]) -> str:
         told = f"stop at {when} unless active" if not first["paused"] else f"stop at {when} at the earliest, if idle from now"
     elif first["reason"] == Reason.RUNTIME.value:
         told = f"stop at {when}"
+    elif first["reason"] == Reason.MAINTENANCE.value:
+        told = f"stop at {when} for maintenance"
     else:
         told = f"removed at {when}"
     return told + (" (warned)" if first["warned"] else "")

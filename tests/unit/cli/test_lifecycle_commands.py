@@ -258,6 +258,8 @@ def test_what_lies_ahead_is_said_in_words() -> None:
     assert "left alone" in lifecycle_command.render([ahead_of(protected=True, activity=None)], NOW)
     hold = {"reason": "stopped for long", "spent_s": 60.0, "limit_s": 3600.0, "at": NOW + 3540, "warned": False, "paused": False}
     assert "removed at 01:59 UTC" in lifecycle_command.render([ahead_of(state="exited", activity=None, prospects=[hold])], NOW)
+    drain = {"reason": "maintenance", "spent_s": 0.0, "limit_s": 1800.0, "at": NOW + 480, "warned": True, "paused": False}
+    assert "stop at 01:08 UTC for maintenance (warned)" in lifecycle_command.render([ahead_of(prospects=[drain])], NOW)
     assert "the sweeps do not run" in lifecycle_command.render([ahead_of()], NOW + 400)
     assert lifecycle_command.render([], NOW) == "No containers."
 

@@ -202,6 +202,8 @@ def test_a_drain_stops_what_runs_at_its_deadline_with_its_warning_and_not_when_i
     warned = Warn(Reason.MAINTENANCE, 1920.0, -120.0, 1800.0)
     assert found == [(88, warned), (120, Stop(Reason.MAINTENANCE, 1800.0, 1800.0))]
     history = observe(History(), QUIET, exempt)
+    ahead = outlook(history, exempt, LEADS, 0.0, drain)
+    assert [(one.reason, one.spent_s, one.due_s, one.warned) for one in ahead] == [(Reason.MAINTENANCE, 0.0, 7200.0, False)]
     _, history = decide(history, exempt, LEADS, 7000.0, drain)
     actions, history = decide(history, exempt, LEADS, 7200.0, drain)
     assert actions == [], "warned late: the promise holds"

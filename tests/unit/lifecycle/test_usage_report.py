@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ds01_cli import __main__ as cli
 from ds01_cli import usage_command
 from ds01_lifecycle import usage_publish
 
+from ds01.core.disk_plan import DiskUse
 from ds01.core.event import Event
 from ds01.core.usage_report import Hours, begins
 from ds01.event_log import EventLog
@@ -100,6 +102,27 @@ def test_a_prometheus_that_has_recorded_nothing_is_no_source(tmp_path: Path) -> 
     log = EventLog(str(tmp_path / "events.jsonl"))
     usage_publish.run(tmp_path / "u", log, lambda query, label: {}, NOW)
     assert json.loads((tmp_path / "u/lab.json").read_text())["source"] == "events"
+
+
+def test_usage_shows_limits_disk_and_hours_and_carries_all_in_json(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    use = {"used": 1, "limit": 2}
+    gate = dict.fromkeys(("gpu_equivalents", "containers", "memory", "tasks"), use) | {"claims": []}
+    monkeypatch.setattr(usage_command, "ask", lambda route: dict(gate))
+    monkeypatch.setattr(usage_command.disk_quota, "usage", lambda uid: DiskUse(85 * 2**30, 100 * 2**30, "/home"))
+    usage_publish.publish({"week": Hours({ME: 2.0}), "month": Hours({ME: 3.0})}, NOW, "prometheus", tmp_path, lambda name: os.getuid())
+    usage_command.run(cli.parser("quota").parse_args(["quota"]), tmp_path)
+    text = capsys.readouterr().out
+    assert "disk" in text and "85G" in text and "100G" in text and "2.0 h" in text and "THIS WEEK" in text
+    usage_command.run(cli.parser("usage").parse_args(["usage", "--json"]), tmp_path)
+    found = json.loads(capsys.readouterr().out)
+    assert found["disk"] == {"used": 85 * 2**30, "limit": 100 * 2**30, "directory": "/home"}
+    assert found["gpu_hours"]["spans"]["month"]["hours"] == 3.0 and found["containers"] == use
+    monkeypatch.setattr(usage_command.disk_quota, "usage", lambda uid: None)
+    usage_command.run(cli.parser("quota").parse_args(["quota"]), tmp_path / "nothing")
+    text = capsys.readouterr().out
+    assert "disk" not in text and "GPU-HOURS" not in text
 
 
 def test_damaged_or_missing_files_are_not_known(tmp_path: Path) -> None:
