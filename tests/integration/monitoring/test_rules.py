@@ -6,51 +6,23 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pytest
 import yaml
 
-from ..daemons import REPOSITORY
+from tests.integration.daemons import REPOSITORY
+from tests.integration.monitoring.role import CASES, ROLE, alerts, render, run, write_rules
 
-ROLE = REPOSITORY / "roles" / "monitoring"
-CASES = REPOSITORY / "tests" / "monitoring"
-
-
-@pytest.fixture(scope="module")
-def tools() -> Path:
-    """The directory of promtool and amtool."""
-    done = subprocess.run([str(REPOSITORY / "dev" / "monitoring-tree")], stdout=subprocess.PIPE, text=True, check=True)
-    return Path(done.stdout.strip()) / "usr" / "bin"
-
-
-def render(template: str, **changes: Any) -> str:
-    defaults = yaml.safe_load((ROLE / "defaults" / "main.yml").read_text())
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
-    return environment.from_string((ROLE / "templates" / template).read_text()).render(**{**defaults, **changes})
-
-
-def run(*command: str | Path) -> str:
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def alerts() -> dict[str, dict[str, Any]]:
-    groups = [group for path in (ROLE / "files" / "rules").glob("*.yml") for group in yaml.safe_load(path.read_text())["groups"]]
-    return {rule["alert"]: rule for group in groups for rule in group["rules"] if "alert" in rule}
+RUNBOOKS = REPOSITORY / "docs" / "runbooks"
 
 
 def test_rules_give_what_the_cases_say(tools: Path, tmp_path: Path) -> None:
-    shutil.copytree(ROLE / "files" / "rules", tmp_path / "rules")
-    factors = render("factors.yml.j2", monitoring_grid_gco2e_per_kwh=400, monitoring_pue=1.25)
-    (tmp_path / "rules" / "factors.yml").write_text(factors)
+    rules = write_rules(tmp_path / "rules", monitoring_grid_gco2e_per_kwh=400, monitoring_pue=1.25)
     for case in CASES.glob("*_test.yml"):
         shutil.copy(case, tmp_path)
-    run(tools / "promtool", "check", "rules", *sorted((tmp_path / "rules").glob("*.yml")))
+    run(tools / "promtool", "check", "rules", *rules)
     run(tools / "promtool", "test", "rules", *sorted(tmp_path.glob("*_test.yml")))
 
 
@@ -61,10 +33,21 @@ def test_every_alert_is_seen_to_fire_and_to_stay_quiet_and_has_a_runbook() -> No
             for case in test.get("alert_rule_test", ()):
                 (fired if case.get("exp_alerts") else quiet).add(case["alertname"])
     assert fired == quiet == set(alerts())
+
+
+def test_every_alert_has_a_runbook_and_every_runbook_an_alert() -> None:
+    wanted = {}
     for name, rule in alerts().items():
-        book = REPOSITORY / rule["annotations"]["runbook"]
-        assert book.is_file(), f"{name}: {book} is missing"
-        assert rule["labels"]["severity"] in ("critical", "warning", "info")
+        assert rule["labels"]["severity"] in ("critical", "warning", "info"), name
+        assert set(rule["annotations"]) == {"summary", "runbook"}, name
+        wanted[name] = REPOSITORY / rule["annotations"]["runbook"]
+    assert set(wanted.values()) == set(RUNBOOKS.glob("*.md"))
+    for book in set(wanted.values()):
+        text = book.read_text()
+        assert re.match(rf"# {book.stem}: \S", text), f"{book}: the title is the name of an alert and what it means"
+        assert "\n1. " in text, f"{book}: no steps"
+        named = {name for name, path in wanted.items() if path == book}
+        assert all(name in text for name in named), f"{book}: says nothing of {named}"
 
 
 def test_what_rules_ask_for_is_exported() -> None:
