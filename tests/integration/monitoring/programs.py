@@ -130,7 +130,11 @@ def alertmanager(tools: Path, directory: Path, *, password: str = "", teams_url:
     (secrets / "teams-url").write_text(teams_url)
     shutil.copy(ROLE / "files" / "ds01.tmpl", templates)
     text = render("alertmanager.yml.j2", monitoring_teams_url=teams_url, **variables)
-    for there, here in (("/etc/prometheus", str(directory)), ("group_wait: 30s", "group_wait: 0s"), ("group_interval: 5m", "group_interval: 1s")):
+    for there, here in (
+        ("/etc/prometheus", str(directory)),
+        ("group_wait: 30s", "group_wait: 0s"),
+        ("group_interval: 5m", "group_interval: 1s"),
+    ):
         assert there in text
         text = text.replace(there, here)
     path = directory / "alertmanager.yml"

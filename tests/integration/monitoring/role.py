@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 import subprocess
@@ -38,6 +39,7 @@ def write_rules(directory: Path, **changes: Any) -> list[Path]:
     return sorted(directory.glob("*.yml"))
 
 
+@functools.cache
 def alerts() -> dict[str, dict[str, Any]]:
     """Every alert by name."""
     groups = [group for path in (ROLE / "files" / "rules").glob("*.yml") for group in yaml.safe_load(path.read_text())["groups"]]

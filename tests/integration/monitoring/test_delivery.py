@@ -117,6 +117,10 @@ def test_what_is_only_for_information_wakes_nobody_and_a_dead_watcher_speaks_for
     wait_until(lambda: post.mail_about("DS01WatchDown", "CRITICAL"), ARRIVES_S, "mail about the watcher")
     post.send(alert("DS01SourceAway", source="gpu"), alert("DS01ClaimLeak"), alert("DS01DiskFull", mountpoint="/home"))
     wait_until(lambda: post.mail_about("DS01DiskFull", "WARNING"), ARRIVES_S, "mail about the disk, sent after the others")
+    known = {one["labels"]["alertname"]: one for one in ask(f"http://{post.address}/api/v2/alerts")}
+    assert [known[name]["status"]["state"] for name in ("DS01SourceAway", "DS01ClaimLeak")] == ["suppressed"] * 2
+    assert known["DS01DiskFull"]["status"]["state"] == "active"
+    assert [one["name"] for one in known["DS01OutOfMemory"]["receivers"]] == ["nobody"]
     subjects = " ".join(str(mail["Subject"]) for mail in post.mail.mails)
     assert all(name not in subjects for name in ("DS01OutOfMemory", "DS01SourceAway", "DS01ClaimLeak"))
 
