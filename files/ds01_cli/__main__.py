@@ -31,6 +31,7 @@ _MODULES = {
     "workloads": "workloads_command",
     "top": "top_command",
     "events": "events_command",
+    "health": "health_command",
     "exempt": "exempt_command",
     "maintenance": "maintenance_command",
     "broadcast": "broadcast_command",
