@@ -86,5 +86,14 @@ def test_one_file_system_is_looked_at_once(tmp_path: Path) -> None:
     assert 0 <= found.free <= found.size and not found.read_only
 
 
-def test_the_kernel_says_something_of_its_clock() -> None:
-    assert host_health.clock_synchronised() in (True, False)
+@pytest.mark.parametrize(("state", "synchronised"), [(0, True), (1, True), (5, False), (-1, None)])
+def test_the_kernels_word_about_its_clock(monkeypatch: pytest.MonkeyPatch, state: int, synchronised: bool | None) -> None:
+    """TIME_OK, TIME_INS (a leap second to come), TIME_ERROR, and a call that is not allowed (adjtimex(2))."""
+
+    class Libc:
+        @staticmethod
+        def adjtimex(buffer: object) -> int:
+            return state
+
+    monkeypatch.setattr(host_health.ctypes, "CDLL", lambda *_arguments, **_options: Libc)
+    assert host_health.clock_synchronised() is synchronised
