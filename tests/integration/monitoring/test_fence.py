@@ -21,6 +21,7 @@ OTHER_PORT = 8000
 SCRIPT = """
 import json, os, socket, subprocess, sys
 loads, uids, ports = json.loads(sys.argv[1])
+"a".encode("idna")  # while the codec can be read: Python may lie where nobody else can look
 subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 for command in loads:
     subprocess.run(command, check=True)
