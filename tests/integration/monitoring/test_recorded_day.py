@@ -102,6 +102,8 @@ def test_the_day_was_busy_and_the_events_tell_it_as_it_was(recorded: Recorded) -
     assert len(recorded.day.held) > 100
     assert sum(end - begin < 120 for _, begin, end in recorded.day.held) >= 5, "no container that crashed at once"
     assert sum(lived.values()) > 60
+    # Who held a device for minutes only is known to a scrape, not to one per cent.
+    assert min(lived.values()) > 0.2
     assert told == pytest.approx(lived, rel=1e-4)
 
 

@@ -15,6 +15,18 @@ import yaml
 from tests.integration.daemons import REPOSITORY
 from tests.integration.monitoring.role import CASES, ROLE, alerts, render, run, write_rules
 
+# What no program of the platform makes itself: a site's backup does.
+MADE_ELSEWHERE = {"ds01_backup_last_success_timestamp_seconds"}
+# What the watcher makes of the queue, of people's groups, and of what the gate and itself say of themselves.
+OF_THE_WATCHER = {
+    "ds01_gate_policy_valid",
+    "ds01_gate_up",
+    "ds01_gpu_clocks_lowered",
+    "ds01_queue_length",
+    "ds01_queue_longest_wait_seconds",
+    "ds01_user_info",
+    "ds01_watch_last_look_timestamp_seconds",
+}
 RUNBOOKS = REPOSITORY / "docs" / "runbooks"
 
 
@@ -50,6 +62,12 @@ def test_every_alert_has_a_runbook_and_every_runbook_an_alert() -> None:
         assert all(name in text for name in named), f"{book}: says nothing of {named}"
 
 
+def test_the_documentation_lists_every_alert_with_its_severity() -> None:
+    table = re.findall(r"^\| `(DS01\w+)` \| (\w+) \|", (REPOSITORY / "docs" / "monitoring.md").read_text(), re.MULTILINE)
+    assert dict(table) == {name: rule["labels"]["severity"] for name, rule in alerts().items()}
+    assert len(table) == len(alerts())
+
+
 def test_what_rules_ask_for_is_exported() -> None:
     """Series of our own that a rule reads are made by the watcher, by another rule, or by a program that names them."""
     rules = "".join(path.read_text() for path in (ROLE / "files" / "rules").glob("*.yml")) + render("factors.yml.j2")
@@ -57,7 +75,7 @@ def test_what_rules_ask_for_is_exported() -> None:
     sources = "".join(p.read_text() for p in (*REPOSITORY.glob("files/ds01_*/*.py"), *REPOSITORY.glob("roles/*/templates/*")))
     made = set(re.findall(r"ds01_[a-z0-9_]+", sources)) | set(re.findall(r"record: (?:\w+:)*(ds01_[a-z0-9_]+)", rules))
     missing = {name for name in wanted if name not in made and name.removesuffix("_total") not in made}
-    assert missing <= {"ds01_backup_last_success_timestamp_seconds"}
+    assert missing <= MADE_ELSEWHERE | OF_THE_WATCHER
 
 
 @pytest.mark.parametrize("changes", [{}, {"monitoring_dcgm_enabled": True}])
