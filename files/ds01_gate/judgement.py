@@ -22,8 +22,10 @@ from ds01.core.limits import Limits
 from ds01.docker_facts import DockerFacts
 from ds01.docker_upstream import DockerClient
 from ds01.policy_file import PolicyFile
+from ds01.quotactl import KernelQuotas
 from ds01_gate.audit import Audit
 from ds01_gate.caller import Caller
+from ds01_gate.layer_quota import can_limit_layers
 from ds01_gate.settings import Settings
 
 _MOST_ROUNDS = 64
@@ -41,10 +43,17 @@ class Judgement:
         self._audit = audit
         self._policies = policies
         self._api: tuple[Version, Version] | None = None
+        self._layers: bool | None = None
 
     def forget_daemon(self) -> None:
         """dockerd was away and may come back as another version."""
         self._api = None
+        self._layers = None
+
+    def _layer_quotas(self) -> bool:
+        if self._layers is None:
+            self._layers = can_limit_layers(self._docker.call("GET", "/info"), KernelQuotas())
+        return self._layers
 
     def api(self) -> tuple[Version, Version]:
         """The oldest and the newest API version that are spoken. Raises DaemonUnavailable, DaemonRefused and DaemonNotSupported."""
@@ -63,6 +72,7 @@ class Judgement:
             host_cpus=self._settings.host_cpus or os.cpu_count() or 1,
             buildkit_allowed=self._settings.buildkit,
             networks_per_user=self._settings.networks_per_user,
+            layer_quotas=self._layer_quotas(),
         )
         if self._policies is None:
             return context

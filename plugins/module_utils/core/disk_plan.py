@@ -118,3 +118,15 @@ def fullest(quotas: Iterable[tuple[str, Quota]]) -> DiskUse | None:
         return use.limit_bytes is not None, use.used_bytes / use.limit_bytes if use.limit_bytes else float(use.used_bytes)
 
     return max((DiskUse(q.used_bytes, q.limit_bytes, directory) for directory, q in quotas), key=fullness, default=None)
+
+
+def why_not(fstype: str) -> str:
+    """What has to be done before a filesystem without quotas can hold people to limits."""
+    if fstype == "xfs":
+        return (
+            "mounted without quotas: add uquota,pquota to its options in /etc/fstab and mount it anew "
+            "(a remount is not enough; the root filesystem takes rootflags=uquota,pquota)"
+        )
+    if fstype == "ext4":
+        return "quotas are off: tune2fs -O quota,project while it is not mounted, then mount it with usrquota,prjquota"
+    return f"{fstype} has no quotas that can be set here; keep homes on XFS or ext4"

@@ -29,13 +29,17 @@ class GpuLimits:
 
 @dataclass(frozen=True)
 class ContainerLimits:
-    """Upper bounds for one container; also its defaults where the request names none. ``count``: how many at once."""
+    """Upper bounds for one container; also its defaults where the request names none. ``count``: how many at once.
+
+    ``disk``: bytes of its writable layer.
+    """
 
     count: int | None
     cpus: float
     memory: int
     shm: int
     pids: int
+    disk: int | None = None
 
 
 @dataclass(frozen=True)

@@ -78,6 +78,7 @@ CONTAINER = Record(
         "memory": Field(Size(), "memory of one container", "32G"),
         "shm": Field(Size(), "/dev/shm of one container", "8G"),
         "pids": Field(Integer(16, 4_194_304), "processes and threads of one container", 4096),
+        "disk": Field(Size(), "writable layer of one container, where Docker's filesystem has quotas", None, nullable=True),
     },
     "One container (upper bound, and what a container gets that asks for nothing)",
 )

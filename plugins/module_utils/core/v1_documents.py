@@ -44,7 +44,7 @@ def limits(person: Limits) -> Document:
             "pools": list(person.gpu.pools),
             "hours_per_week": person.gpu.hours_per_week,
         },
-        "container": {name: getattr(person.container, name) for name in ("count", "cpus", "memory", "shm", "pids")},
+        "container": {name: getattr(person.container, name) for name in ("count", "cpus", "memory", "shm", "pids", "disk")},
         "aggregate": {
             name: getattr(person.aggregate, name)
             for name in ("cpus", "memory_high", "memory_max", "tasks", "io_weight", "io_read_bps", "io_write_bps", "disk")

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -23,6 +24,7 @@ from tests.unit.gate.gate_world import (
     DEAD_EXEC,
     GIB,
     GPU_ID,
+    LIMITS,
     NEW_CLAIM,
     OWN_EXEC,
     OWN_ID,
@@ -536,6 +538,16 @@ def test_case_84_and_86_bounds() -> None:
     assert host["LogConfig"] == {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}}
     for pids in (None, 0, -1):
         assert body_of(World().create({"Memory": 0, "PidsLimit": pids}))["HostConfig"]["PidsLimit"] == 2048
+
+
+def test_case_82_the_layer_s_size_is_the_policy_s_where_dockerd_can_hold_it() -> None:
+    limited = replace(LIMITS, container=replace(LIMITS.container, disk=10 * GIB))
+    can = replace(CONTEXT, layer_quotas=True)
+    assert body_of(World(limits=limited, context=can).create({}))["HostConfig"]["StorageOpt"] == {"size": str(10 * GIB)}
+    assert "StorageOpt" not in body_of(World(limits=limited).create({}))["HostConfig"], "dockerd would refuse every container"
+    assert "StorageOpt" not in body_of(World(context=can).create({}))["HostConfig"]
+    nothing = replace(LIMITS, container=replace(LIMITS.container, disk=0))
+    assert body_of(World(limits=nothing, context=can).create({}))["HostConfig"]["StorageOpt"]["size"] != "0", "0 is no limit to dockerd"
 
 
 @pytest.mark.parametrize(

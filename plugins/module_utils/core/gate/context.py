@@ -16,7 +16,8 @@ class Context:
     ``host_cpus``: CPUs of the host; a container cannot be given more. ``buildkit_allowed``: the runtime guard stands below BuildKit.
     ``networks_per_user``: how many networks one person may have. ``network_default``: the policy's word for a container that asks for no
     network (``per-user``, ``bridge``, ``none``). ``registries``: those that images may come from, None for any.
-    ``shared_namespaces``: first components of image names that admins write for everybody.
+    ``shared_namespaces``: first components of image names that admins write for everybody. ``layer_quotas``: dockerd can hold a writable
+    layer to a size.
     """
 
     api_max: tuple[int, int]
@@ -29,3 +30,4 @@ class Context:
     network_default: str = "bridge"
     registries: tuple[str, ...] | None = None
     shared_namespaces: tuple[str, ...] = ()
+    layer_quotas: bool = False

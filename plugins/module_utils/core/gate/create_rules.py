@@ -128,6 +128,7 @@ def _host_config(case: Case, host: dict[str, Any], claim: str | None, mode: str)
     if claim is not None:
         built["DeviceRequests"] = [{"Driver": "cdi", "DeviceIDs": [cdi_name(claim)]}]
     built.update(resource_rules.container_resources(host, case.limits.container, case.context.host_cpus))
+    built.update(resource_rules.layer_size(case.limits.container, case.context.layer_quotas))
     built["LogConfig"] = resource_rules.log_config(host.get("LogConfig", {}))
     built["RestartPolicy"] = resource_rules.restart_policy(host.get("RestartPolicy", {}))
     built.update(namespace_rules.modes(case, host))

@@ -18,6 +18,7 @@ _BLKIO_WEIGHT = range(10, 1_001)
 _NOFILE = 1_048_576
 _LOG_DRIVERS = frozenset(("", "json-file", "local", "none"))
 _LOG_SIZE = {"max-size": "10m", "max-file": "3"}
+_LEAST_LAYER = 1 << 20  # dockerd takes a size of 0 for none
 _RESTARTS = frozenset(("", "no", "always", "unless-stopped", "on-failure"))
 
 
@@ -43,6 +44,11 @@ def container_resources(asked: Mapping[str, Any], limits: ContainerLimits, host_
     if "Ulimits" in asked:
         fields["Ulimits"] = [_ulimit(item, memory, limits.pids) for item in asked["Ulimits"]]
     return fields
+
+
+def layer_size(limits: ContainerLimits, can: bool) -> dict[str, Any]:
+    """The bound of the writable layer; nothing where the policy has none, or dockerd would refuse the container for it."""
+    return {"StorageOpt": {"size": str(max(limits.disk, _LEAST_LAYER))}} if can and limits.disk is not None else {}
 
 
 def updated_resources(asked: Mapping[str, Any], limits: ContainerLimits, host_cpus: int) -> dict[str, Any]:

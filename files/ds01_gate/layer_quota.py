@@ -1,0 +1,26 @@
+# Copyright (c) ds01.infra contributors
+# SPDX-License-Identifier: MIT
+"""Whether dockerd can hold the writable layer of a container to a size: overlay2 on XFS with project quotas on, and nothing else.
+
+dockerd refuses a create with a size where it can't, so the gate asks for one only where it can.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ds01.core.disk_plan import Kind
+from ds01.quotactl import Quotas
+
+
+def can_limit_layers(info: dict[str, Any], quotas: Quotas) -> bool:
+    """``info``: what dockerd says at ``/info``. False also where its data root can't be looked at."""
+    status = info.get("DriverStatus") or []
+    backing = {str(pair[0]): str(pair[1]) for pair in status if isinstance(pair, list) and len(pair) == 2}
+    root = info.get("DockerRootDir")
+    if info.get("Driver") != "overlay2" or backing.get("Backing Filesystem") != "xfs" or not isinstance(root, str):
+        return False
+    try:
+        return Kind.PROJECT in quotas.enforced(root)
+    except OSError:
+        return False
