@@ -30,9 +30,11 @@ options:
         type: str
         required: true
       state:
-        description: Whether it runs.
+        description:
+          - Whether it runs. With V(kept) that is left as it is, and a unit that is not there is no mistake; one that runs is restarted or
+            reloaded for its sources.
         type: str
-        choices: [started, stopped]
+        choices: [started, stopped, kept]
         default: started
       enabled:
         description: Whether it starts at boot. Left alone without this option.
@@ -85,7 +87,7 @@ def build_argument_spec() -> dict[str, Any]:
     """The options, as in the documentation."""
     unit = {
         "name": {"type": "str", "required": True},
-        "state": {"type": "str", "choices": ["started", "stopped"], "default": "started"},
+        "state": {"type": "str", "choices": ["started", "stopped", "kept"], "default": "started"},
         "enabled": {"type": "bool"},
         "masked": {"type": "bool", "default": False},
         "sources": {"type": "list", "elements": "path", "default": []},

@@ -51,6 +51,7 @@ def test_after_a_reboot_everything_is_there_and_claims_are_gone(server: Lab, as_
     failed = root.must("systemctl list-units --failed --no-legend --plain")
     assert "ds01" not in failed and "docker" not in failed, failed
     assert _layout(root) == before
+    assert "hidepid=invisible" in root.must("findmnt -no OPTIONS /proc")
     for unit in ("ds01-gate.socket", "ds01-splice.socket", "ds01-watch.service", "docker.service"):
         assert root.must(f"systemctl is-active {unit}") == "active"
     wait_until("the container with a restart policy has a GPU again", lambda: [c["container"] for c in _claims(root)] == ["back"], 120)

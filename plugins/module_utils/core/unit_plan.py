@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-STARTED, STOPPED = "started", "stopped"
+STARTED, STOPPED, KEPT = "started", "stopped", "kept"
 
 
 class UnitError(Exception):
@@ -18,7 +18,10 @@ class UnitError(Exception):
 
 @dataclass(frozen=True)
 class DesiredUnit:
-    """``sources`` are files that a running service has read: a newer one asks for ``on_change`` (restart or reload)."""
+    """``sources`` are files that a running service has read: a newer one asks for ``on_change`` (restart or reload).
+
+    With the state ``kept`` it runs or not as before, and need not be there.
+    """
 
     name: str
     state: str = STARTED
@@ -68,6 +71,8 @@ def plan_unit(unit: DesiredUnit, state: UnitState, newest_source: float | None) 
     steps = _enabling(unit, state)
     if unit.state == STOPPED:
         return [*steps, UnitStep("stop", unit.name, f"stop {unit.name}")] if state.active else steps
+    if unit.state == KEPT and not state.active:
+        return steps
     if not state.active:
         return [*steps, UnitStep("start", unit.name, f"start {unit.name}")]
     if newest_source is not None and (state.since is None or newest_source > state.since):
