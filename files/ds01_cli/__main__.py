@@ -33,6 +33,7 @@ _MODULES = {
     "events": "events_command",
     "health": "health_command",
     "exempt": "exempt_command",
+    "reserve": "reserve_command",
     "logins": "logins_command",
     "maintenance": "maintenance_command",
     "broadcast": "broadcast_command",

@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from .core.reservation import Reservation, reservation_from_dict, reservation_to_dict
@@ -32,6 +34,17 @@ def load(path: Path) -> tuple[Reservation, ...]:
         if names.count(name) > 1:
             raise ReservationFileError(f"{path}: reservation {name} stands there {names.count(name)} times; an id is unique")
     return found
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Held by whoever reads the file to write it again, so that none of two changes is lost. Readers need it not."""
+    handle = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def to_text(reservations: Sequence[Reservation]) -> str:

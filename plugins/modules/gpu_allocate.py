@@ -184,7 +184,7 @@ from ansible_collections.ds01.infra.plugins.module_utils.core.refusal import Ref
 from ansible_collections.ds01.infra.plugins.module_utils.core.request_text import parse_request_text
 from ansible_collections.ds01.infra.plugins.module_utils.core.reservation import Reservation, reservation_from_dict, reservation_to_dict
 from ansible_collections.ds01.infra.plugins.module_utils.policy_file import PolicyFile, Resolver, facts_by_name
-from ansible_collections.ds01.infra.plugins.module_utils.reservation_file import ReservationFileError, load, save, to_text
+from ansible_collections.ds01.infra.plugins.module_utils.reservation_file import ReservationFileError, load, locked, save, to_text
 from ansible_collections.ds01.infra.plugins.module_utils.slice_control import NoSlices, Slices
 from ansible_collections.ds01.infra.plugins.module_utils.systemd_bus import SystemdBus
 from ansible_collections.ds01.infra.plugins.module_utils.systemd_slices import SystemdSlices
@@ -297,7 +297,8 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         for claim in ends:
             allocator.drop(claim.id)
         if rewrite:
-            save(reservations_file, wanted)
+            with locked(reservations_file):
+                save(reservations_file, wanted)
         for g in grants:
             allocator.grant(g.id, g.limits, g.uid, g.request, g.container_id, g.container_name)
         claims = list(allocator.claims()) if grants or ends else list(table.claims)

@@ -32,6 +32,10 @@ class Reservation:
         """True when it comes into force for that device after ``now`` and before ``until``."""
         return now < self.start < until and (key in self.devices or gpu_uuid in self.devices)
 
+    def overlaps(self, start: float, end: float) -> bool:
+        """True when there is a moment in both."""
+        return self.start < end and start < self.end
+
     def is_for(self, user: str, group: str) -> bool:
         """True for a person whom it was made for."""
         return user in self.users or group in self.groups

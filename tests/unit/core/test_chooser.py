@@ -229,6 +229,11 @@ class TestReservations:
         ]
         assert chosen == [uuid("GPU", 3), uuid("GPU", 2), uuid("GPU", 2)]
 
+    def test_who_has_it_now_may_use_it_to_its_end_whoever_is_next(self):
+        mine = self.reserve(users=frozenset({"student"}))
+        nexts = replace(mine, id="next", users=frozenset({"prof"}), start=2500.0, end=9000.0)
+        assert choose(inventory(MIXED.gpus[3]), [], limits(runtime=86400), ALL, uid=1, now=2000.0, reservations=[mine, nexts])
+
     def test_a_reserved_device_too_large_for_the_quota_does_not_stand_in_the_way(self):
         kept = Reservation("r", frozenset({device(MIXED, 2, 4).key}), frozenset({"student"}), frozenset(), 0.0, 9999.0)
         assert get(reservations=[kept], who=limits(equivalents=Fraction(1, 7)))[0].profile == "1g.5gb"
