@@ -66,7 +66,12 @@ class Simulator:
         """Where MIG changes read and write in this test."""
         run = self.directory / "run"
         return MigPaths(
-            run / "mig.lock", run / "devices.json", run / "cdi-base.json", self.directory / "mig-minors", self.directory / "policy.json"
+            run / "mig.lock",
+            run / "devices.json",
+            run / "cdi-base.json",
+            self.directory / "mig-minors",
+            self.directory / "policy.json",
+            self.directory / "mig.json",
         )
 
     def write(self, *lines: str) -> None:

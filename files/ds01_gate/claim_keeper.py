@@ -26,8 +26,10 @@ from ds01.core.gate.made_with import check_made_here
 from ds01.core.gate.verdict import GrantClaim
 from ds01.core.gpu_request import GpuRequest
 from ds01.core.limits import Limits
+from ds01.core.quota import usage
 from ds01.core.refusal import Refusal
 from ds01.docker_upstream import DaemonRefused, DaemonUnavailable, DockerClient, label_filter, segment
+from ds01.mig_remaker import Remaker
 from ds01_gate.audit import Audit, RefusalRate
 from ds01_gate.maintenance import MaintenanceGuard
 from ds01_gate.recorder import Recorder
@@ -61,8 +63,10 @@ class ClaimKeeper:
         maintenance: MaintenanceGuard,
         turns: TurnKeeper,
         clock: Callable[[], float] = time.time,
+        remaker: Remaker | None = None,
     ) -> None:
         self.allocator = allocator
+        self._remaker = remaker
         self._docker = docker
         self._audit = audit
         self._recorder = recorder
@@ -137,7 +141,8 @@ class ClaimKeeper:
     def _grant_after_sweep(
         self, claim_id: str, limits: Limits, uid: int, request: GpuRequest, container_id: str, container_name: str
     ) -> Claim:
-        """Grant; before a refusal stands, claims whose container has ended in this moment, its event still under way, are let go."""
+        """Grant; before a refusal stands, claims whose container has ended in this moment, its event still under way, are let go, and
+        room is made where a GPU may be re-partitioned for it."""
         try:
             with self._turn:
                 return self.allocator.grant(claim_id, limits, uid, request, container_id, container_name)
@@ -145,8 +150,27 @@ class ClaimKeeper:
             for claim in self.allocator.claims():
                 if claim.held_until is None and claim.id != claim_id:
                     self.ended(claim.container_id, claim.id, self._clock())
+            try:
+                with self._turn:
+                    return self.allocator.grant(claim_id, limits, uid, request, container_id, container_name)
+            except Refusal as stands:
+                if stands.rule != "gpu.busy" or not self._make_room(limits, uid, request):
+                    raise
             with self._turn:
                 return self.allocator.grant(claim_id, limits, uid, request, container_id, container_name)
+
+    def _make_room(self, limits: Limits, uid: int, request: GpuRequest) -> bool:
+        """Have a GPU that may change on demand re-partitioned, without any lock of ours. True: choose again."""
+        if self._remaker is None:
+            return False
+        moment = self.allocator.moment()
+        wishes = self._remaker.wishes(moment.inventory, limits, request, usage(moment.claims, uid), moment.reservations, moment.now)
+        kept = [device.key for claim in self._turns.kept_for_waiters() for device in claim.devices] if wishes else []
+        if not self._remaker.make(wishes, kept):
+            return False
+        self._recorder.record("mig.changed", user=limits.user, uid=uid, details={"why": "on demand", "for": request.text()})
+        self._audit.note("repartitioned", uid=uid, user=limits.user, request=request.text())
+        return True
 
     def undo(self, grant: Grant) -> None:
         """The start failed: what this start made goes at once, what it renewed is held as policy says.

@@ -17,6 +17,7 @@ from ds01.docker_facts import DockerFacts
 from ds01.docker_upstream import DaemonRefused, DaemonUnavailable, DockerClient
 from ds01.event_log import EventLog
 from ds01.image_tags import ImageTags
+from ds01.mig_remaker import Remaker
 from ds01.peer_identity import Accounts
 from ds01.policy_file import PolicyFile, Resolver
 from ds01.service_manager import notify, watchdog_seconds
@@ -80,7 +81,7 @@ class Gate:
         allocator = Allocator(where, slices, turns=turns)
         self._waiting = TurnWait(turns, allocator)
         maintenance = MaintenanceGuard(settings.maintenance)
-        keeper = ClaimKeeper(allocator, docker, audit, recorder, maintenance, turns)
+        keeper = ClaimKeeper(allocator, docker, audit, recorder, maintenance, turns, remaker=Remaker())
         self._paths = paths
         self._watch = EventWatch(docker, keeper, self._callers.limits_of, audit, settings.reconcile_seconds)
         self._judgement = Judgement(settings, docker, DockerFacts(docker, paths, tags), audit, policies)

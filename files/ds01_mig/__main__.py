@@ -11,20 +11,27 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ds01.core.mig_layout import HostLayout, LayoutError, parse_layout
+from ds01.core.mig_dynamic import NoRoom, Wish
+from ds01.core.mig_layout import HostLayout, LayoutError
 from ds01.core.mig_report import predicted, present
 from ds01.devices_snapshot import PublishError
 from ds01.mig_apply import ApplyFailed, ImpossibleLayout, MigHost, Survey
+from ds01.mig_layout_file import read_layout
 from ds01.nvml_binding import NvmlError
 from ds01.own_scope import leave_session
 from ds01.paused_units import PauseError
+from ds01.reservation_file import ReservationFileError
+from ds01.reservation_file import load as load_reservations
 
 from .screen import shown
 
 LAYOUT = Path("/etc/ds01/mig.json")
+RESERVATIONS = Path("/etc/ds01/reservations.json")
 FAILED, IMPOSSIBLE = 1, 3
 
 
@@ -37,12 +44,16 @@ def parser() -> argparse.ArgumentParser:
     plan = commands.add_parser("plan", help="what apply would do; changes nothing")
     apply = commands.add_parser("apply", help="make the desired layout stand, with the least change")
     publish = commands.add_parser("publish", help="publish the snapshot of all devices as they are now")
-    for command in (show, plan, apply, publish):
+    make = commands.add_parser("make", help="make room for one instance on a GPU that may change on demand; what the gate does")
+    make.add_argument("wishes", nargs="+", metavar="GPU/PROFILE", help="such as 2/2g.10gb; the first that can be had is made")
+    make.add_argument("--keep", action="append", default=[], metavar="DEVICE", help="key of an idle instance that stays; again for more")
+    for command in (show, plan, apply, publish, make):
         command.add_argument("--json", action="store_true", help="for programs")
     for command in (plan, apply, check):
         command.add_argument("--layout", type=Path, default=LAYOUT, metavar="FILE", help=f"the desired layout (default: {LAYOUT})")
     for command in (plan, apply):
         command.add_argument("--force", action="store_true", help="destroy instances in spite of claims on them")
+        command.add_argument("--starting", action="store_true", help="put GPUs that changed on demand back to what they start with")
     apply.add_argument("--partial", action="store_true", help="a GPU with a problem doesn't hold up the others (for the boot)")
     return top
 
@@ -59,23 +70,11 @@ def main(arguments: list[str] | None = None, host: MigHost | None = None) -> int
         if stayed is not None:
             print(f"ds01-mig: {stayed}", file=sys.stderr)
         _say(_run(parsed, host or MigHost()), as_json)
-    except (LayoutError, ImpossibleLayout) as error:
+    except (LayoutError, ImpossibleLayout, NoRoom, ReservationFileError) as error:
         return _fail(error, as_json, IMPOSSIBLE)
     except (ApplyFailed, NvmlError, PublishError, PauseError) as error:
         return _fail(error, as_json, FAILED)
     return 0
-
-
-def read_layout(path: Path) -> HostLayout:
-    """The desired layout in a file. Raises LayoutError naming the file and the key."""
-    try:
-        return parse_layout(json.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise LayoutError(f"{path}: {error.strerror}; role mig writes it") from error
-    except json.JSONDecodeError as error:
-        raise LayoutError(f"{path}: not JSON ({error})") from error
-    except LayoutError as error:
-        raise LayoutError(f"{path}: {error}") from error
 
 
 def _run(parsed: argparse.Namespace, host: MigHost) -> dict[str, Any]:
@@ -84,7 +83,11 @@ def _run(parsed: argparse.Namespace, host: MigHost) -> dict[str, Any]:
     if parsed.command == "show":
         survey = host.survey(HostLayout())
         return {**_facts(survey), "gpus": present(survey.gpus), "published": survey.published}
+    if parsed.command == "make":
+        return {"actions": host.make([_wish(text) for text in parsed.wishes], [*parsed.keep, *_reserved()])}
     layout = read_layout(parsed.layout)
+    if parsed.starting:
+        layout = replace(layout, gpus=tuple(replace(entry, dynamic=None) for entry in layout.gpus))
     if parsed.command == "plan":
         survey = host.survey(layout, parsed.force)
         if survey.plan.problems:
@@ -93,8 +96,23 @@ def _run(parsed: argparse.Namespace, host: MigHost) -> dict[str, Any]:
         return {**_facts(survey), "gpus": gpus, "actions": survey.actions, "displaced": survey.plan.displaced}
     displaced = host.survey(layout, parsed.force).plan.displaced
     actions = host.apply(layout, parsed.force, parsed.partial)
+    if parsed.starting:
+        host.publish()
     survey = host.survey(layout, parsed.force)
     return {**_facts(survey), "gpus": present(survey.gpus), "actions": actions, "displaced": displaced}
+
+
+def _wish(text: str) -> Wish:
+    gpu, slash, profile = text.rpartition("/")
+    if not slash or not gpu or not profile:
+        raise LayoutError(f"{text}: expected GPU/PROFILE, such as 2/2g.10gb")
+    return Wish(gpu, profile)
+
+
+def _reserved() -> list[str]:
+    """What is reserved now or later stays as it is, so that it can be had then."""
+    now = time.time()
+    return [device for one in load_reservations(RESERVATIONS) if one.end > now for device in one.devices]
 
 
 def _facts(survey: Survey) -> dict[str, Any]:

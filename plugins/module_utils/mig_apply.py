@@ -10,20 +10,23 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from . import devices_snapshot, nvml_mig
 from .core.devices import Inventory
 from .core.devices_json import SnapshotError
-from .core.mig_layout import HostLayout
+from .core.mig_dynamic import Wish, allowed_on, decide
+from .core.mig_layout import HostLayout, LayoutError
 from .core.mig_plan import plan_host
 from .core.mig_state import GpuState
 from .core.mig_steps import Create, Destroy, GpuPlan, HostPlan, Impossibility, Repair, SetMode, Step
 from .core.policy_problems import PolicyError
 from .mig_claims import ClaimFiles, Claims
+from .mig_layout_file import read_layout
 from .nvml import Nvml, open_nvml
 from .nvml_binding import NvmlError, NvmlInUse
 from .nvml_processes import holders, in_words
@@ -38,7 +41,8 @@ PUBLISH = "publish the device snapshot"
 class MigPaths:
     """Files of MIG changes (docs/architecture.md). ``cap_minors``: None for the table of the driver that answers.
 
-    ``policy`` says which pool a GPU is in; without a valid one GPUs stay in the pools that they were published with.
+    ``policy`` says which pool a GPU is in; without a valid one GPUs stay in the pools that they were published with. ``layout`` says which
+    profiles may be made on demand; without a valid one none may.
     """
 
     lock: Path = Path("/run/ds01/mig.lock")
@@ -46,6 +50,7 @@ class MigPaths:
     cdi_base: Path = devices_snapshot.CDI_BASE
     cap_minors: Path | None = None
     policy: Path = Path(POLICY_PATH)
+    layout: Path = Path("/etc/ds01/mig.json")
 
 
 class ImpossibleLayout(RuntimeError):
@@ -123,6 +128,33 @@ class MigHost:
                 raise ImpossibleLayout(problems)
             return done
 
+    def make(self, wishes: Sequence[Wish], keep: Iterable[str] = ()) -> list[str]:
+        """Make room for the first of the wishes that can be had on a dynamic GPU; returns what was done, nothing where it is there already.
+
+        Nothing that a process or claim uses, nor a device in ``keep`` (device keys), is touched, and nothing is granted meanwhile.
+        Raises NoRoom, ImpossibleLayout, ApplyFailed, NvmlError, LayoutError, devices_snapshot.PublishError.
+        """
+        with self._lock(), open_nvml(self._paths.cap_minors) as nvml, self._claims.lock():
+            held = {**dict.fromkeys(keep, "somebody for whom it is kept"), **self._claims.holders(self._inventory(nvml))}
+            gpus = tuple(g.with_claims(held) for g in nvml.states())
+            found = decide(read_layout(self._paths.layout), gpus, wishes)
+            if found.layout is None:
+                return []
+            plan = plan_host(HostLayout((found.layout,)), gpus)
+            if plan.problems:
+                raise ImpossibleLayout(plan.problems)
+            done: list[str] = []
+            failed: dict[str, str] = {}
+            try:
+                for change in plan.gpus:
+                    self._run(nvml, change, list(change.steps), done, failed)
+            finally:
+                devices_snapshot.publish(self._inventory(nvml), self._paths.devices, self._paths.cdi_base, self._generate)
+                done.append(PUBLISH)
+            if failed:
+                raise ApplyFailed(tuple(failed.values()), tuple(done))
+            return done
+
     def publish(self) -> bool:
         """Publish the snapshot as things stand; returns whether it was out of date."""
         with self._lock(), open_nvml(self._paths.cap_minors) as nvml, self._claims.lock():
@@ -132,7 +164,7 @@ class MigHost:
             return stale
 
     def _survey(self, nvml: Nvml, layout: HostLayout, force: bool) -> Survey:
-        inventory = self._inventory(nvml)
+        inventory = self._inventory(nvml, layout)
         held = self._claims.holders(inventory)
         gpus = tuple(g.with_claims(held) for g in nvml.states())
         current = devices_snapshot.is_current(inventory, self._paths.devices, self._paths.cdi_base)
@@ -159,7 +191,7 @@ class MigHost:
                     if change.gpu not in failed:
                         self._run(nvml, change, list(change.steps), done, failed)
             finally:
-                inventory = self._inventory(nvml)
+                inventory = self._inventory(nvml, layout)
                 devices_snapshot.publish(inventory, self._paths.devices, self._paths.cdi_base, self._generate)
                 done.append(PUBLISH)
         return done, list(failed.values())
@@ -171,16 +203,25 @@ class MigHost:
             devices_snapshot.publish(survey.inventory, self._paths.devices, self._paths.cdi_base, self._generate)
         return [PUBLISH]
 
-    def _inventory(self, nvml: Nvml) -> Inventory:
+    def _inventory(self, nvml: Nvml, layout: HostLayout | None = None) -> Inventory:
+        """What there is, with what ``layout`` (where it says nothing, the layout file) lets be made on demand."""
         try:
             published = devices_snapshot.load(self._paths.devices)
         except SnapshotError:
             published = None
+        if layout is None or not layout.gpus:
+            layout = self._layout()
         try:
-            policy = PolicyFile(str(self._paths.policy)).current()
+            pool_of = PolicyFile(str(self._paths.policy)).current().pool_of
         except PolicyError:
-            return nvml.inventory(published)
-        return nvml.inventory(published, policy.pool_of)
+            pool_of = None
+        return nvml.inventory(published, pool_of, partial(allowed_on, layout))
+
+    def _layout(self) -> HostLayout:
+        try:
+            return read_layout(self._paths.layout)
+        except LayoutError:
+            return HostLayout()
 
     @staticmethod
     def _run(nvml: Nvml, plan: GpuPlan, steps: list[Step], done: list[str], failed: dict[str, str]) -> None:

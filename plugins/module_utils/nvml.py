@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +21,7 @@ from typing import Any
 
 from . import nvml_mig
 from .core.cap_minors import CapMinors, parse_cap_minors
-from .core.devices import Gpu, Inventory, MigInstance
+from .core.devices import Gpu, Inventory, MigInstance, Potential
 from .core.mig_geometry import Geometry
 from .core.mig_state import GpuInstance, GpuState
 from .nvml_binding import NvmlError, NvmlGpuLost, call, check_binding, text
@@ -58,14 +58,21 @@ class Nvml:
         """N of the GPU's /dev/nvidiaN."""
         return int(call("nvmlDeviceGetMinorNumber", handle))
 
-    def inventory(self, previous: Inventory | None = None, pool_of: Callable[[int, str], str] | None = None) -> Inventory:
+    def inventory(
+        self,
+        previous: Inventory | None = None,
+        pool_of: Callable[[int, str], str] | None = None,
+        dynamic_of: Callable[[int, str], Sequence[str]] = lambda _index, _uuid: (),
+    ) -> Inventory:
         """Every GPU with its whole MIG instances (those with exactly one compute instance, of full size).
 
         A lost GPU tells nothing about itself: it is taken from ``previous``, marked unhealthy. ``pool_of`` says the pool of a GPU by
-        index and UUID (the policy knows); without it pools stay as they were in ``previous``.
+        index and UUID (the policy knows); without it pools stay as they were in ``previous``. ``dynamic_of`` says likewise which
+        profiles may be made on demand (the layout knows).
         """
         before = {g.uuid: g.pool for g in previous.gpus} if previous is not None else {}
-        found = [self._gpu(index, handle, pool_of or (lambda _index, uuid: before.get(uuid, Gpu.pool))) for index, handle in self.handles()]
+        pools = pool_of or (lambda _index, uuid: before.get(uuid, Gpu.pool))
+        found = [self._gpu(index, handle, pools, dynamic_of) for index, handle in self.handles()]
         if previous is not None:
             seen = {g.uuid for g in found}
             found += [_lost(g) for g in previous.gpus if g.uuid not in seen]
@@ -91,7 +98,7 @@ class Nvml:
         uuid, model = text(call("nvmlDeviceGetUUID", handle)), text(call("nvmlDeviceGetName", handle))
         return GpuState(uuid, index, model, mode is not None, current, pending, geometry, instances, elsewhere)
 
-    def _gpu(self, index: int, handle: Any, pool_of: Callable[[int, str], str]) -> Gpu:
+    def _gpu(self, index: int, handle: Any, pool_of: Callable[[int, str], str], dynamic_of: Callable[[int, str], Sequence[str]]) -> Gpu:
         mode = nvml_mig.mode(handle)
         geometry = nvml_mig.geometry(handle) if mode is not None else None
         uuid, minor = text(call("nvmlDeviceGetUUID", handle)), self.minor(handle)
@@ -106,6 +113,7 @@ class Nvml:
             compute_slices=geometry.compute_slices if geometry is not None else 1,
             instances=self._instances(uuid, minor, handle, geometry) if enabled and geometry is not None else (),
             pool=pool_of(index, uuid),
+            dynamic=_potentials(geometry, dynamic_of(index, uuid)) if enabled and geometry is not None else (),
         )
 
     def _instances(self, uuid: str, minor: int, handle: Any, geometry: Geometry) -> tuple[MigInstance, ...]:
@@ -154,6 +162,11 @@ def _simulated_cap_minors() -> Path:
 
 def _users(running: tuple[GpuProcess, ...], gi_id: int) -> tuple[str, ...]:
     return tuple(in_words(pid) for pid in sorted({p.pid for p in running if p.gi_id == gi_id}))
+
+
+def _potentials(geometry: Geometry, names: Sequence[str]) -> tuple[Potential, ...]:
+    profiles = dict.fromkeys(p for name in names if (p := geometry.named(name)) is not None)
+    return tuple(Potential(p.id, p.name, p.compute_slices, p.memory_mib) for p in profiles)
 
 
 def _lost(gpu: Gpu) -> Gpu:

@@ -64,6 +64,17 @@ options:
           start:
             description: The first memory slice. By default a place that leaves the most room.
             type: int
+      dynamic:
+        description:
+          - Lets the GPU be re-partitioned on demand. O(gpus[].layout) or O(gpus[].instances) are then what it starts with.
+          - What stands there is left as it is, as long as it is of the profiles listed here or of those it starts with.
+        type: dict
+        suboptions:
+          profiles:
+            description: The profiles that may be made on demand.
+            type: list
+            elements: str
+            required: true
   purge:
     description: Turns MIG off on every GPU that O(gpus) does not name. By default such a GPU is left alone.
     type: bool
@@ -247,6 +258,7 @@ def build_argument_spec() -> dict[str, Any]:
         "mode": {"type": "str", "choices": ["mig", "off"], "default": "mig"},
         "layout": {"type": "str"},
         "instances": {"type": "list", "elements": "dict", "options": instance},
+        "dynamic": {"type": "dict", "options": {"profiles": {"type": "list", "elements": "str", "required": True}}},
     }
     paths = {
         "lock": {"type": "path", "default": "/run/ds01/mig.lock"},

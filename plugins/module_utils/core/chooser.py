@@ -63,10 +63,10 @@ def choose(
     if remaining is not None and least(candidates, count) > remaining:
         raise over_quota(limits.gpu, held, least(candidates, count))
     taken = _Taken(claims, blocked)
-    open_to_caller = [o for o in candidates if _reserved_for(o, limits, reservations, now) is not False]
+    open_to_caller = [o for o in candidates if reserved_for(o, limits, reservations, now) is not False]
     later = {o.device.key for o in open_to_caller if _ahead(o, limits, reservations, now, _run(limits))}
     free = [o for o in open_to_caller if o.gpu.healthy and not taken.holds(o)]
-    mine = {o.device.key for o in free if _reserved_for(o, limits, reservations, now)}
+    mine = {o.device.key for o in free if reserved_for(o, limits, reservations, now)}
     for preferred in (mine, set[str]()):
         chosen = _pick(free, count, remaining, taken, preferred, later)
         if chosen is not None:
@@ -90,7 +90,7 @@ def may_keep(
         return False
     held = {d.key for d in claim.devices}
     permitted = [o for o in fitting(inventory, limits.gpu, request) if o.device.key in held and o.gpu.healthy]
-    if len(permitted) < len(held) or any(_reserved_for(o, limits, reservations, now) is False for o in permitted):
+    if len(permitted) < len(held) or any(reserved_for(o, limits, reservations, now) is False for o in permitted):
         return False
     remaining = usage(others, claim.uid).remaining(limits.gpu.equivalents)
     return remaining is None or claim.equivalents <= remaining
@@ -174,7 +174,7 @@ def _pick(
     return chosen
 
 
-def _reserved_for(offer: Offer, limits: Limits, reservations: Sequence[Reservation], now: float) -> bool | None:
+def reserved_for(offer: Offer, limits: Limits, reservations: Sequence[Reservation], now: float) -> bool | None:
     """True: reserved for this person now; False: for others, now or before the person would be done; None: not reserved."""
     found = covering(reservations, offer.device.key, offer.gpu.uuid, now)
     if found:

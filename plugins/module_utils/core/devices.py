@@ -40,8 +40,21 @@ class MigInstance:
 
 
 @dataclass(frozen=True)
+class Potential:
+    """A profile of which an instance may be made on demand, as NVML describes it."""
+
+    profile_id: int
+    profile: str
+    compute_slices: int
+    memory_mib: int
+
+
+@dataclass(frozen=True)
 class Gpu:
-    """One physical GPU. ``minor`` is N of /dev/nvidiaN. ``healthy`` is False for a GPU that is lost or cordoned."""
+    """One physical GPU. ``minor`` is N of /dev/nvidiaN. ``healthy`` is False for a GPU that is lost or cordoned.
+
+    ``dynamic``: what may be made of it on demand; nothing for a GPU with a fixed layout.
+    """
 
     uuid: str
     index: int
@@ -53,6 +66,7 @@ class Gpu:
     instances: tuple[MigInstance, ...] = ()
     healthy: bool = True
     pool: str = "interactive"
+    dynamic: tuple[Potential, ...] = ()
 
     @property
     def key(self) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .devices import Gpu, Inventory, MigInstance
+from .devices import Gpu, Inventory, MigInstance, Potential
 
 FORMAT = 1
 
@@ -22,6 +22,7 @@ _GPU_FIELDS: dict[str, type] = {
     "uuid": str, "index": int, "minor": int, "model": str, "memory_mib": int, "mig_enabled": bool, "compute_slices": int,
     "healthy": bool, "pool": str,
 }  # fmt: skip
+_POTENTIAL_FIELDS: dict[str, type] = {"profile_id": int, "profile": str, "compute_slices": int, "memory_mib": int}
 
 
 class SnapshotError(ValueError):
@@ -59,6 +60,8 @@ def from_json(document: object) -> Inventory:
 def _gpu_to_json(gpu: Gpu) -> dict[str, Any]:
     document: dict[str, Any] = {name: getattr(gpu, name) for name in _GPU_FIELDS}
     document["instances"] = [{name: getattr(i, name) for name in _INSTANCE_FIELDS} for i in gpu.instances]
+    if gpu.dynamic:
+        document["dynamic"] = [{name: getattr(p, name) for name in _POTENTIAL_FIELDS} for p in gpu.dynamic]
     return document
 
 
@@ -69,12 +72,21 @@ def _gpu_from_json(item: object, where: str) -> Gpu:
         _instance_from_json(entry, values["uuid"], f"{where}.instances[{i}]")
         for i, entry in enumerate(_items(document, "instances", where))
     )
-    return Gpu(instances=instances, **values)
+    dynamic = tuple(
+        _potential_from_json(entry, f"{where}.dynamic[{i}]")
+        for i, entry in enumerate(_items(document, "dynamic", where) if "dynamic" in document else ())
+    )
+    return Gpu(instances=instances, dynamic=dynamic, **values)
 
 
 def _instance_from_json(item: object, gpu_uuid: str, where: str) -> MigInstance:
     document = _mapping(item, where)
     return MigInstance(gpu_uuid=gpu_uuid, **{name: _field(document, name, kind, where) for name, kind in _INSTANCE_FIELDS.items()})
+
+
+def _potential_from_json(item: object, where: str) -> Potential:
+    document = _mapping(item, where)
+    return Potential(**{name: _field(document, name, kind, where) for name, kind in _POTENTIAL_FIELDS.items()})
 
 
 def _mapping(value: object, where: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from .claim import Claim
 from .devices import Inventory
 from .gpu_request import GpuRequest
 from .limits import GpuLimits
-from .offers import Offer, device_count, least, offers, permits, satisfies
+from .offers import Offer, device_count, least, makeable, offers, permits, satisfies
 from .quota import Usage, moment, number
 from .refusal import Refusal
 
@@ -54,7 +54,9 @@ def forbidden(limits: GpuLimits, request: GpuRequest) -> Refusal | None:
 
 
 def unsatisfiable(inventory: Inventory, limits: GpuLimits, request: GpuRequest) -> Refusal | None:
-    """What nothing on this host, even empty, can be for this person."""
+    """What nothing on this host, even empty or re-partitioned on demand, can be for this person."""
+    if makeable(inventory, limits, request, limits.equivalents):
+        return None
     count, everything_here = device_count(request), offers(inventory)
     satisfying = [o for o in everything_here if satisfies(o, request)]
     fitting = [o for o in satisfying if permits(limits, o)]

@@ -35,12 +35,16 @@ class WantedInstance:
 
 @dataclass(frozen=True)
 class GpuLayout:
-    """What one selector (index, UUID or ``all``) shall have: MIG off, a named layout, or these instances."""
+    """What one selector (index, UUID or ``all``) shall have: MIG off, a named layout, or these instances.
+
+    ``dynamic``: the profiles that may be made there on demand; layout or instances are then what it starts with.
+    """
 
     gpu: str
     mig: bool
     layout: str | None = None
     instances: tuple[WantedInstance, ...] = ()
+    dynamic: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,8 @@ def layout_to_json(layout: HostLayout) -> dict[str, Any]:
             item["instances"] = [
                 {"profile": w.profile} if w.start is None else {"profile": w.profile, "start": w.start} for w in entry.instances
             ]
+        if entry.dynamic is not None:
+            item["dynamic"] = {"profiles": list(entry.dynamic)}
         gpus.append(item)
     return {"format": FORMAT, "purge": layout.purge, "pause_units": list(layout.pause_units), "gpus": gpus}
 
@@ -117,12 +123,15 @@ def named_profiles(name: str, geometry: Geometry) -> tuple[Profile, ...] | None:
 def _entry(item: object, where: str) -> GpuLayout:
     if not isinstance(item, dict):
         raise LayoutError(f"{where}: is {type(item).__name__}, expected an object with gpu, mode and layout or instances")
-    _only_keys(item, {"gpu", "mode", "layout", "instances"}, where)
+    _only_keys(item, {"gpu", "mode", "layout", "instances", "dynamic"}, where)
     mode, layout, instances = item.get("mode", "mig"), item.get("layout"), item.get("instances")
     if mode not in ("mig", "off"):
         raise LayoutError(f"{where}.mode: is {mode!r}, expected mig or off")
     gpu = _selector(item.get("gpu"), f"{where}.gpu")
+    dynamic = _dynamic(item.get("dynamic"), f"{where}.dynamic")
     if mode == "off":
+        if dynamic is not None:
+            raise LayoutError(f"{where}: mode off and dynamic exclude each other; a whole GPU is never partitioned on demand")
         if layout is not None or instances:
             raise LayoutError(f"{where}: mode off and {'layout' if layout is not None else 'instances'} exclude each other")
         return GpuLayout(gpu, mig=False)
@@ -131,10 +140,23 @@ def _entry(item: object, where: str) -> GpuLayout:
     if layout is not None:
         if not isinstance(layout, str) or not _LAYOUT.fullmatch(layout):
             raise LayoutError(f"{where}.layout: is {layout!r}, expected one of {_LAYOUT_NAMES}")
-        return GpuLayout(gpu, mig=True, layout=layout)
+        return GpuLayout(gpu, mig=True, layout=layout, dynamic=dynamic)
     if not isinstance(instances, list):
         raise LayoutError(f"{where}.instances: is {type(instances).__name__}, expected a list")
-    return GpuLayout(gpu, mig=True, instances=tuple(_wanted(w, f"{where}.instances[{i}]") for i, w in enumerate(instances)))
+    wanted = tuple(_wanted(w, f"{where}.instances[{i}]") for i, w in enumerate(instances))
+    return GpuLayout(gpu, mig=True, instances=wanted, dynamic=dynamic)
+
+
+def _dynamic(value: object, where: str) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        raise LayoutError(f"{where}: is {value!r}, expected an object with profiles")
+    _only_keys(value, {"profiles"}, where)
+    profiles = value.get("profiles")
+    if not isinstance(profiles, list) or not profiles or not all(isinstance(p, str) and p.strip() for p in profiles):
+        raise LayoutError(f"{where}.profiles: is {profiles!r}, expected a list of profiles such as 2g.10gb or 2g")
+    return tuple(profiles)
 
 
 def _selector(value: object, where: str) -> str:

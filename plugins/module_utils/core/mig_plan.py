@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from .mig_choice import Choice, Wanted, choose
+from .mig_dynamic import as_it_stands
 from .mig_geometry import Geometry, Placement
 from .mig_layout import EVERY_GPU, GpuLayout, HostLayout, named_profiles
 from .mig_placement import largest_fitting
@@ -70,6 +71,8 @@ def _plan_gpu(entry: GpuLayout, gpu: GpuState, force: bool) -> GpuPlan | Impossi
     wanted = _wanted(entry, gpu, gpu.geometry)
     if isinstance(wanted, Impossibility):
         return wanted
+    standing = as_it_stands(entry, [w.profile_id for w in wanted], gpu, gpu.geometry)
+    wanted = [Wanted(p.profile_id, p.start) for p in standing] or wanted
     choice = choose(gpu.geometry, wanted, gpu.instances)
     if choice is None:
         return _does_not_fit(gpu, gpu.geometry, wanted)

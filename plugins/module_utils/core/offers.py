@@ -46,6 +46,30 @@ def offers(inventory: Inventory) -> tuple[Offer, ...]:
     return tuple(found)
 
 
+def potential_offers(inventory: Inventory) -> tuple[Offer, ...]:
+    """One offer for each instance that may be made on demand, with a placeholder where what stands has its place, ids and UUID."""
+    found: list[Offer] = []
+    for gpu in sorted((g for g in inventory.gpus if g.mig_enabled and g.healthy), key=lambda g: g.index):
+        for p in gpu.dynamic:
+            instance = MigInstance(
+                gpu.uuid, -1, -1, p.profile_id, p.profile, -1, 0, p.compute_slices, p.memory_mib, f"{gpu.uuid}/{p.profile}", -1, -1
+            )
+            found.append(Offer(gpu, instance, _claimed_instance(gpu, instance)))
+    return tuple(found)
+
+
+def makeable(inventory: Inventory, limits: GpuLimits, request: GpuRequest, remaining: Fraction | None) -> list[Offer]:
+    """What may be made on demand for a request of one device, smallest first; nothing where a device is asked for by name.
+
+    ``remaining``: GPU-equivalents left in the person's quota, None without limit.
+    """
+    if device_count(request) != 1 or request.uuids or request.full:
+        return []
+    found = [o for o in potential_offers(inventory) if permits(limits, o) and satisfies(o, request)]
+    within = [o for o in found if remaining is None or o.device.equivalents <= remaining]
+    return sorted(within, key=lambda o: (*o.size, o.gpu.index))
+
+
 def fitting(inventory: Inventory, limits: GpuLimits, request: GpuRequest) -> list[Offer]:
     """The offers that satisfy the request and that policy lets the person have, in use or not."""
     return [o for o in offers(inventory) if permits(limits, o) and satisfies(o, request)]
