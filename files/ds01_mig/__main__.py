@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ds01.core.mig_dynamic import NoRoom, Wish
-from ds01.core.mig_layout import HostLayout, LayoutError
+from ds01.core.mig_layout import HostLayout, LayoutError, parse_gpus
 from ds01.core.mig_report import predicted, present
 from ds01.devices_snapshot import PublishError
 from ds01.mig_apply import ApplyFailed, ImpossibleLayout, MigHost, Survey
@@ -47,7 +47,10 @@ def parser() -> argparse.ArgumentParser:
     make = commands.add_parser("make", help="make room for one instance on a GPU that may change on demand; what the gate does")
     make.add_argument("wishes", nargs="+", metavar="GPU/PROFILE", help="such as 2/2g.10gb; the first that can be had is made")
     make.add_argument("--keep", action="append", default=[], metavar="DEVICE", help="key of an idle instance that stays; again for more")
-    for command in (show, plan, apply, publish, make):
+    again = commands.add_parser("repartition", help="give one GPU another layout until the next converge or boot")
+    again.add_argument("gpu", metavar="GPU", help="index or UUID")
+    again.add_argument("profiles", metavar="LAYOUT", help="all-1g, all-balanced …, or instances with commas: 3g.20gb,2g,2g")
+    for command in (show, plan, apply, publish, make, again):
         command.add_argument("--json", action="store_true", help="for programs")
     for command in (plan, apply, check):
         command.add_argument("--layout", type=Path, default=LAYOUT, metavar="FILE", help=f"the desired layout (default: {LAYOUT})")
@@ -83,6 +86,8 @@ def _run(parsed: argparse.Namespace, host: MigHost) -> dict[str, Any]:
     if parsed.command == "show":
         survey = host.survey(HostLayout())
         return {**_facts(survey), "gpus": present(survey.gpus), "published": survey.published}
+    if parsed.command == "repartition":
+        return _repartition(parsed.gpu, parsed.profiles, host)
     if parsed.command == "make":
         return {"actions": host.make([_wish(text) for text in parsed.wishes], [*parsed.keep, *_reserved()])}
     layout = read_layout(parsed.layout)
@@ -100,6 +105,22 @@ def _run(parsed: argparse.Namespace, host: MigHost) -> dict[str, Any]:
         host.publish()
     survey = host.survey(layout, parsed.force)
     return {**_facts(survey), "gpus": present(survey.gpus), "actions": actions, "displaced": displaced}
+
+
+def _repartition(gpu: str, profiles: str, host: MigHost) -> dict[str, Any]:
+    """One GPU by hand. Other GPUs are left alone, and what this one may become on demand stays published."""
+    named = profiles.startswith("all-")
+    wanted: dict[str, Any] = {"layout": profiles} if named else {"instances": [{"profile": p.strip()} for p in profiles.split(",")]}
+    try:
+        pause = read_layout(LAYOUT).pause_units
+    except LayoutError:
+        pause = ()
+    layout = parse_gpus([{"gpu": gpu, **wanted}], False, pause)
+    actions = host.apply(layout)
+    if actions:
+        host.publish()
+    survey = host.survey(layout)
+    return {**_facts(survey), "gpus": present(survey.gpus), "actions": actions}
 
 
 def _wish(text: str) -> Wish:

@@ -109,6 +109,25 @@ def test_the_command_makes_keeps_reservations_and_says_why_not(
     assert host.make("2g") == 3 and "expected GPU/PROFILE" in capsys.readouterr().err
 
 
+def test_an_administrator_repartitions_one_gpu_by_hand_and_a_converge_brings_it_back(
+    sim: Simulator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    host = Host(sim, "1g")
+    monkeypatch.setattr(command, "LAYOUT", sim.paths.layout)
+    before = host.standing(1)
+    assert command.main(["repartition", "1", ",".join(["1g.5gb"] * 7)], host.mig) == 0
+    assert len(host.standing(1)) == 7 and len(host.standing(0)) == 4 and load(sim.paths.devices).gpus[0].dynamic
+    for number in range(3):
+        host.grant(number, "1g")
+    held = {c.devices[0].gpu_uuid for c in host.allocator.claims()}
+    assert gpu_uuid(1) in held, "two of the small ones are on GPU 0, the third on GPU 1"
+    assert command.main(["repartition", "1", "all-7g"], host.mig) == 3 and "is used by claim" in capsys.readouterr().err
+    assert command.main(["repartition", "1", "all-9g"], host.mig) == 3 and "doesn't have" in capsys.readouterr().err
+    for number in range(3):
+        host.allocator.drop(f"c{number:012x}")
+    assert host.mig.apply(host.layout) and host.standing(1) == before
+
+
 def test_what_may_be_made_is_not_refused_at_create_and_wished_for_within_quota_and_policy(sim: Simulator) -> None:
     host = Host(sim, "1g", "4g")
     four, who = parse_request_text("4g"), limits(equivalents=None)
