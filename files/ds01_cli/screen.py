@@ -5,10 +5,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 
 _CODES = {"green": "32", "yellow": "33", "red": "31", "dim": "2", "bold": "1"}
+_NARROWEST = 8
 
 
 def colourful() -> bool:
@@ -26,13 +28,35 @@ def printable(text: object) -> str:
     return "".join(character if character.isprintable() else "?" for character in str(text))
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[object]], colours: Sequence[str | None] = ()) -> str:
-    """Aligned columns, two blanks apart; ``colours`` gives one colour (or None) for each row."""
+def columns() -> int | None:
+    """How wide the terminal is; None where standard output is none, so that programs get every name in full."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def _fitted(widths: Sequence[int], headers: Sequence[int], width: int) -> list[int]:
+    """``widths`` with the widest columns made narrower until the line fits, none narrower than its header or eight."""
+    fitted = list(widths)
+    least = [min(wide, max(header, _NARROWEST)) for wide, header in zip(widths, headers, strict=True)]
+    surplus = sum(fitted) + 2 * (len(fitted) - 1) - width
+    while surplus > 0:
+        widest = max(range(len(fitted)), key=lambda i: fitted[i] - least[i])
+        if fitted[widest] == least[widest]:
+            break
+        fitted[widest] -= 1
+        surplus -= 1
+    return fitted
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]], colours: Sequence[str | None] = (), width: int | None = None) -> str:
+    """Aligned columns, two blanks apart; ``colours`` gives one colour (or None) for each row; cells are cut to fit ``width``."""
     cells = [[printable(cell) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in [list(header), *cells]) for i in range(len(header))]
+    if width is not None:
+        widths = _fitted(widths, [len(name) for name in header], width)
 
     def line(row: Sequence[str]) -> str:
-        return "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        cut = (cell if len(cell) <= wide else cell[: wide - 1] + "~" for cell, wide in zip(row, widths, strict=True))
+        return "  ".join(cell.ljust(wide) for cell, wide in zip(cut, widths, strict=True)).rstrip()
 
     lines = [paint(line(header), "bold")]
     for position, row in enumerate(cells):
