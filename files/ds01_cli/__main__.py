@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """The command ``ds01``: what people ask the platform. It has no privileges; the gate answers by who is asking.
 
-Exit codes: 0 done, 1 could not be done (the message says why), 2 the command line is wrong.
+Exit codes: 0 done, 1 could not be done (the message says why), 2 the command line is wrong, 130 ended by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -10,8 +10,12 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import re
 import sys
+import textwrap
 
+from .command_tree import tree
+from .examples import add_examples
 from .failure import Failure
 from .screen import paint
 
@@ -45,12 +49,16 @@ _MODULES = {
     "admin": "admin_command",
 }
 
-_EXAMPLES = """examples:
+_EPILOG = """examples:
+  ds01 setup                   step by step to a running container
   ds01 status                  which GPUs are free
   ds01 usage                   what you use, against your limits
-  ds01 limits                  your limits, and which rule set them
-  ds01 lifecycle               which of your containers is stopped when
-  ds01 status --json | jq .    for programs
+  ds01 container stats         what your containers use
+  ds01 image build NAME        an image of your own
+  ds01 COMMAND --help          more about one of them, with examples
+
+exit codes: 0 done, 1 could not be done (the message says why), 2 the command
+line is wrong, 130 ended by Ctrl-C. exec and logs give those of docker.
 """
 
 
@@ -59,13 +67,18 @@ def parser(command: str | None = None) -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="ds01",
         description="Your GPUs, containers and limits on this server.",
-        epilog=_EXAMPLES,
+        epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     subparsers = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     wanted = [_MODULES[command]] if command in _MODULES else dict.fromkeys(_MODULES.values())
     for name in wanted:
         importlib.import_module(f".{name}", __package__).register(subparsers)
+    for node in tree(top):
+        # The modules' own first lines, which begin with the command; filled here, because a raw formatter does not.
+        about = re.sub(r"^``ds01[^`]*``: ", "", node.parser.description or "").replace("``", "")
+        node.parser.description = textwrap.fill(about[:1].upper() + about[1:], 79)
+    add_examples(top)
     return top
 
 

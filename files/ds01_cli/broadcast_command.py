@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import pwd
 import sys
 import time
@@ -28,6 +29,7 @@ def register(subparsers: Any) -> None:
     """Add the command."""
     parser = subparsers.add_parser("broadcast", help="tell everybody something (administrators)", description=__doc__.split("\n")[0])
     parser.add_argument("text", nargs="+", metavar="TEXT", help="what to say")
+    parser.add_argument("--json", action="store_true", help="print whom it reached as JSON")
     parser.set_defaults(run=run)
 
 
@@ -46,7 +48,8 @@ def run(arguments: argparse.Namespace, log: EventLog | None = None, directory: P
         raise Failure("the text is empty", 'ds01 broadcast "The server goes down at 18:00."')
     reached, written = tell_everybody(text, by, now, directory, pts)
     record(log or EventLog(), Event("broadcast.sent", now, by=by, details={"text": text, "terminals": reached, "inboxes": written}))
-    print(f"Written to {reached} terminals and {written} inboxes.")
+    document = {"terminals": reached, "inboxes": written}
+    print(json.dumps(document) if arguments.json else f"Written to {reached} terminals and {written} inboxes.")
     return 0
 
 

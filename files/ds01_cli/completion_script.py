@@ -9,8 +9,8 @@ them. What a positional or the value of an option is, its metavar says: CONTAINE
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from dataclasses import dataclass
+
+from .command_tree import tree
 
 _DYNAMIC = {"CONTAINER": "@containers", "IMAGE": "@images", "FILE": "@files", "DIRECTORY": "@directories"}
 
@@ -66,30 +66,6 @@ _ds01() {
 }
 complete -F _ds01 ds01
 """
-
-
-@dataclass(frozen=True)
-class Node:
-    """One command: its words after ``ds01``, and its parser."""
-
-    path: str
-    parser: argparse.ArgumentParser
-
-    @property
-    def children(self) -> dict[str, argparse.ArgumentParser]:
-        """Its subcommands by name, other names included."""
-        for action in self.parser._actions:
-            if isinstance(action, argparse._SubParsersAction):
-                return dict(action.choices)
-        return {}
-
-
-def tree(parser: argparse.ArgumentParser, path: str = "") -> Iterator[Node]:
-    """Every command, the top one first."""
-    node = Node(path, parser)
-    yield node
-    for name, child in node.children.items():
-        yield from tree(child, f"{path} {name}".strip())
 
 
 def _kind(action: argparse.Action) -> str:

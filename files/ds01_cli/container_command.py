@@ -56,7 +56,7 @@ def register(subparsers: Any) -> None:
 
 def _register_views(actions: Any) -> None:
     keys = "\n".join(f"  {key:8} {about}" for key, about in KEYS.items())
-    epilog = f"filters (--filter KEY=VALUE; the same key again: or, another key: and):\n{keys}"
+    epilog = f"filters (the same key again means or, another key means and):\n{keys}"
     for name, about, run in (("list", "your containers", _list), ("stats", "what your containers use", _stats)):
         view = actions.add_parser(name, help=about, description=about, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter)
         view.add_argument("--filter", dest="filters", action="append", default=[], metavar="KEY=VALUE", help="only these; see below")

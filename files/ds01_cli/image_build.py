@@ -38,12 +38,14 @@ def _shown(text: str) -> str:
 
 
 class _Log:
-    """Prints the builder's lines as they come, and keeps the last ones for when it fails."""
+    """Prints the builder's lines as they come, and keeps the last ones for when it fails; ``based``: whether the base is there."""
 
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream
+        self.quiet = stream is None
         self._rest = ""
         self.last: list[str] = []
+        self.based = False
 
     def add(self, text: str) -> None:
         *lines, self._rest = (self._rest + text).replace("\r\n", "\n").replace("\r", "\n").split("\n")
@@ -59,6 +61,7 @@ class _Log:
     def _line(self, line: str) -> None:
         if not line.strip():
             return
+        self.based = self.based or line.startswith(" ---> ")
         self.last = [*self.last[1 - _LAST_LINES :], line]
         if self._stream is not None:
             text = paint(line, "bold") if line.startswith("Step ") and self._stream is sys.stdout else line
@@ -72,7 +75,7 @@ def build_image(definition: ImageDefinition, *, cache: bool = True, log: TextIO 
     for message in build(context(definition), t=[ref], dockerfile="Dockerfile", rm=True, forcerm=True, nocache=not cache):
         if "error" in message:
             said.end()
-            raise _failed(definition, str(message["error"]), said.last if log is None else [])
+            raise _failed(definition, str(message["error"]), said)
         if "stream" in message:
             said.add(str(message["stream"]))
         elif "status" in message and "progressDetail" not in message:
@@ -84,14 +87,13 @@ def build_image(definition: ImageDefinition, *, cache: bool = True, log: TextIO 
     return identity
 
 
-def _failed(definition: ImageDefinition, error: str, last: list[str]) -> Failure:
-    words = [*last, _shown(error.replace("\n", " "))]
-    lowered = error.lower()
-    if "pull access denied" in lowered or "not found" in lowered or "manifest unknown" in lowered:
-        hint = f"is {definition.base} right? another base: ds01 image update {definition.slug} --base NAME:TAG"
+def _failed(definition: ImageDefinition, error: str, said: _Log) -> Failure:
+    words = [*(said.last if said.quiet else ()), _shown(error.replace("\n", " "))]
+    if said.based:
+        hint = f"Change it and build again: ds01 image update {definition.slug} --remove PACKAGE, or --edit"
     else:
-        hint = f"mend it and build again: ds01 image update {definition.slug} --remove PACKAGE or --edit"
-    return Failure("\n".join(["the image could not be built", *words]), hint)
+        hint = f"Is the base {definition.base} right? Another one: ds01 image update {definition.slug} --base NAME:TAG"
+    return Failure("\n".join(["the image could not be built:", *words]), hint)
 
 
 def users_of_older(definition: ImageDefinition, identity: str) -> list[str]:

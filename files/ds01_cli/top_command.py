@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import select
 import shutil
@@ -31,12 +32,16 @@ def register(subparsers: Any) -> None:
         "top", help="GPUs, people, workloads and the queue, live (administrators)", description=__doc__.split("\n")[0]
     )
     parser.add_argument("--once", action="store_true", help="print the picture once")
+    parser.add_argument("--json", action="store_true", help="print the watcher's document once")
     parser.add_argument("--interval", type=float, default=2.0, metavar="SECONDS", help="between two pictures (%(default)s)")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace, path: str = INVENTORY, queue: str = QUEUE) -> int:
     """Show the picture once, or again and again."""
+    if arguments.json:
+        print(json.dumps(read_inventory(path), indent=2))
+        return 0
     if arguments.once or not (sys.stdin.isatty() and sys.stdout.isatty()):
         print(render(read_inventory(path), time.time(), queue=read_queue(queue)))
         return 0

@@ -13,10 +13,10 @@ from fnmatch import fnmatchcase
 
 STATES = ("created", "running", "paused", "restarting", "removing", "exited", "dead")
 KEYS = {
-    "name": "the container's name, a part of it, or a pattern such as train*",
-    "state": f"one of {', '.join(STATES)}; stopped stands for created, exited and dead",
+    "name": "its name, a part of it, or a pattern such as train*",
+    "state": "created, running, paused, exited, dead; stopped: not running",
     "image": "the image, with or without its tag, a part of it, or a pattern",
-    "gpu": "yes, no, a profile such as 1g.10gb, full, or how the GPU's UUID begins",
+    "gpu": "yes, no, a profile such as 1g.10gb, full, or the begin of a UUID",
     "project": "the compose project or the folder of the dev container",
 }
 _STOPPED = frozenset(("created", "exited", "dead"))

@@ -121,7 +121,8 @@ def check(document: Mapping[str, Any], roots: Sequence[str]) -> list[Finding]:
         given = document.get(place)
         for one in given if isinstance(given, list) else [given] if given else []:
             found += _mount(place, _mount_source(one), roots)
-    for feature in document.get("features") or {}:
+    features = document.get("features")
+    for feature in features if isinstance(features, dict) else ():
         if "docker-in-docker" in feature:
             found.append(Finding("features", "docker-in-docker needs a privileged container", "Use docker on the server itself."))
         elif "docker-outside-of-docker" in feature or "docker-from-docker" in feature:

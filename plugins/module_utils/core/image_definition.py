@@ -31,6 +31,7 @@ _PIP = re.compile(
     r"(?:\[[A-Za-z0-9._-]{1,60}(?:,[A-Za-z0-9._-]{1,60})*\])?"
     r"(?:(?:===|==|~=|!=|<=|>=|<|>)[A-Za-z0-9.*+!_-]{1,60}(?:,(?:===|==|~=|!=|<=|>=|<|>)[A-Za-z0-9.*+!_-]{1,60})*)?"
 )
+_BLANKS = re.compile(r" *([=!~<>]=+|[<>,]) *")
 # Debian policy 5.6.1 (names) and 5.6.12 (versions).
 _APT = re.compile(r"[a-z0-9][a-z0-9+.-]{1,99}(?:=[A-Za-z0-9][A-Za-z0-9.+:~-]{0,99})?")
 # Lines of a requirements file that point at files which the build does not have.
@@ -124,7 +125,7 @@ def base_of(framework: str) -> tuple[str, str]:
 def checked_base(base: str) -> str:
     """A reference that FROM takes; raises BadDefinition."""
     try:
-        if not isinstance(base, str) or not is_image_name(base):
+        if not isinstance(base, str) or not is_image_name(base) or base.endswith(":"):
             raise ValueError
         if "@" not in base:
             reference(base, "")
@@ -134,18 +135,19 @@ def checked_base(base: str) -> str:
 
 
 def _checked(texts: Iterable[Any], grammar: re.Pattern[str], what: str, example: str) -> tuple[str, ...]:
-    found = tuple(dict.fromkeys(texts))
-    for one in found:
+    found = []
+    for one in texts:
         if not isinstance(one, str) or grammar.fullmatch(one) is None:
             raise BadDefinition(f"{ascii(one)[:80]} is not the name of a {what}", f"expected {example}")
+        found.append(one)
     if len(found) > MOST_PACKAGES:
         raise BadDefinition(f"{len(found)} {what}s are asked for", f"at most {MOST_PACKAGES} are possible")
-    return found
+    return tuple(dict.fromkeys(found))
 
 
 def python_packages(texts: Iterable[Any]) -> tuple[str, ...]:
-    """Checked requirements for pip; blanks within one are left out."""
-    plain = ("".join(one.split(" ")) if isinstance(one, str) else one for one in texts)
+    """Checked requirements for pip; blanks around a comparison or comma are left out (``numpy >= 1, < 2``)."""
+    plain = (_BLANKS.sub(r"\1", one.strip(" ")) if isinstance(one, str) else one for one in texts)
     return _checked(plain, _PIP, "Python package", "numpy, 'numpy>=1.26,<2' or 'jax[cuda12]'; addresses go into a --requirements file")
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from ds01.docker_upstream import DockerClient
 from tests.integration.conftest import release_of
 from tests.integration.daemons import Daemon, wait_until
+from tests.integration.gate.ds01_program import Program, install
 from tests.integration.gate.gate_process import GateProcess, gate_before
 from tests.integration.gate.people import Desk
 from tests.integration.lab import Lab, Person
@@ -98,3 +100,27 @@ def boss(gate: GateProcess, people: dict[str, Person]) -> Desk:
 def root(gate: GateProcess) -> DockerClient:
     """The daemon's own socket."""
     return DockerClient(str(gate.daemon.socket))
+
+
+def _program(desk: Desk) -> Program:
+    program = Program(desk, install(desk.lab.path, desk.lab.client))
+    for place in (".config", ".ssh", "workspace"):
+        shutil.rmtree(program.home / place, ignore_errors=True)
+    root = DockerClient(str(desk.gate.daemon.socket))
+    own = f"{program.home.name}/"
+    tags = [tag for image in root.call("GET", "/images/json") for tag in image["RepoTags"] or () if tag.startswith(own)]
+    for tag in tags:
+        root.call("DELETE", f"/images/{tag}?force=1")
+    return program
+
+
+@pytest.fixture
+def ds01(alice: Desk) -> Program:
+    """The command ds01, as alice, without anything in her home."""
+    return _program(alice)
+
+
+@pytest.fixture
+def ds01_of_bob(bob: Desk) -> Program:
+    """The command ds01, as bob."""
+    return _program(bob)

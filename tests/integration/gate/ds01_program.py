@@ -1,0 +1,175 @@
+# Copyright (c) ds01.infra contributors
+# SPDX-License-Identifier: MIT
+"""The command ds01 as an ordinary person runs it: copied to where they may read it, with pipes or at a terminal, at the gate's socket."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pty
+import select
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.integration.daemons import die_with_parent
+from tests.integration.gate.people import Desk
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+PYTHON = "/usr/bin/python3"
+"""What servers run it with; not the environment's, which may lie where only root may read."""
+
+
+def install(place: Path, client: Path) -> Path:
+    """Copy the programs, and a docker program that people find on their PATH; the directory."""
+    installed = place / "ds01"
+    if not installed.exists():
+        shutil.copytree(REPOSITORY / "plugins" / "module_utils", installed / "lib" / "ds01", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(REPOSITORY / "files" / "ds01_cli", installed / "lib" / "ds01_cli", ignore=shutil.ignore_patterns("__pycache__"))
+        (installed / "bin").mkdir()
+        _program(installed / "bin" / "docker", f'exec {client}/ld.so --library-path {client} {client}/docker "$@"')
+        _program(installed / "bin" / "ds01", f'exec env PYTHONPATH={installed}/lib {PYTHON} -B -m ds01_cli "$@"')
+        subprocess.run(["chmod", "-R", "a+rX", str(installed)], check=True)
+    return installed
+
+
+def _program(path: Path, line: str) -> None:
+    path.write_text(f"#!/bin/sh\n{line}\n")
+    path.chmod(0o755)
+
+
+class Terminal:
+    """A program at a terminal of 80 columns, read until a text comes."""
+
+    def __init__(self, command: list[str], environment: dict[str, str], directory: Path) -> None:
+        self._master, slave = pty.openpty()
+        self.said = ""
+        self._seen = 0
+        self.process = subprocess.Popen(
+            command,
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env=environment,
+            cwd=directory,
+            preexec_fn=self._prepare,
+            start_new_session=True,
+        )
+        os.close(slave)
+
+    @staticmethod
+    def _prepare() -> None:
+        import fcntl
+        import termios
+
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+        die_with_parent()
+
+    def expect(self, text: str, seconds: float = 30) -> str:
+        """Read until ``text`` comes after what was expected before; what came up to its end."""
+        deadline = time.monotonic() + seconds
+        while (at := self.said.find(text, self._seen)) < 0:
+            if not self._read(deadline):
+                raise AssertionError(f"{text!r} did not come; the terminal has:\n{self.said[self._seen :]}")
+        came = self.said[self._seen : at + len(text)]
+        self._seen = at + len(text)
+        return came
+
+    def _read(self, deadline: float) -> bool:
+        ready, _, _ = select.select([self._master], [], [], max(0.0, deadline - time.monotonic()))
+        if not ready:
+            return False
+        try:
+            data = os.read(self._master, 65536)
+        except OSError:
+            return False
+        self.said += data.decode("utf-8", "replace").replace("\r\n", "\n")
+        return bool(data)
+
+    def type(self, text: str) -> None:
+        """Type a line."""
+        os.write(self._master, f"{text}\n".encode())
+
+    def control(self, letter: str) -> None:
+        """Type a control character."""
+        os.write(self._master, bytes([ord(letter.upper()) - 64]))
+
+    def end(self, seconds: float = 60) -> int:
+        """Read to the end; the exit status."""
+        deadline = time.monotonic() + seconds
+        while self._read(deadline):
+            continue
+        status = self.process.wait(max(1.0, deadline - time.monotonic()))
+        os.close(self._master)
+        return status
+
+
+@dataclass
+class Program:
+    """ds01 for one person at one gate."""
+
+    desk: Desk
+    installed: Path
+
+    def command(self, *arguments: str) -> list[str]:
+        """The command line."""
+        lab = self.desk.lab
+        return lab.with_accounts(*lab.as_person(self.desk.person, str(self.installed / "bin" / "ds01"), *arguments))
+
+    @property
+    def home(self) -> Path:
+        """The person's home."""
+        assert self.desk.person is not None
+        return self.desk.person.home
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """What is set for it."""
+        plain = self.desk.lab.environment(self.desk.person)
+        path = f"{self.installed / 'bin'}:{plain['PATH']}"
+        return {**plain, "PATH": path, "DS01_GATE_SOCKET": str(self.desk.gate.socket), "TERM": "xterm", "COLUMNS": "80", **more}
+
+    def __call__(self, *arguments: str, stdin: str = "", **more: str) -> subprocess.CompletedProcess[str]:
+        """Run it with pipes."""
+        return subprocess.run(
+            self.command(*arguments),
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            env=self.environment(**more),
+            cwd=self.home,
+            check=False,
+        )
+
+    def must(self, *arguments: str) -> str:
+        """Run it; it must succeed. Its output."""
+        done = self(*arguments)
+        assert done.returncode == 0, f"ds01 {' '.join(arguments)}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def json(self, *arguments: str) -> Any:
+        """Run it with --json; it must succeed. The document."""
+        return json.loads(self.must(*arguments, "--json"))
+
+    def refused(self, *arguments: str) -> str:
+        """Run it; it must fail with a message that is no traceback. The message."""
+        done = self(*arguments)
+        assert done.returncode == 1, f"ds01 {' '.join(arguments)}: status {done.returncode}: {done.stdout}{done.stderr}"
+        assert "Traceback" not in done.stderr
+        return done.stderr
+
+    @contextlib.contextmanager
+    def terminal(self, *arguments: str, **more: str) -> Iterator[Terminal]:
+        """Run it at a terminal."""
+        opened = Terminal(self.command(*arguments), self.environment(**more), self.home)
+        try:
+            yield opened
+        finally:
+            if opened.process.poll() is None:
+                opened.process.kill()
+                opened.process.wait()
