@@ -25,7 +25,8 @@ gate, as whoever runs it.
 | 130 | ended by Ctrl-C |
 
 `ds01 container exec`, `attach` and `logs` become the docker program, and give its exit code. `ds01 devcontainer check` and
-`ds01 policy check` give 1 when they find something. Colour only on a terminal, and not with `NO_COLOR`. `--json` is stable: keys are added, never renamed.
+`ds01 policy check` give 1 when they find something. Colour only on a terminal, and not with `NO_COLOR`. `--json` is stable: keys are
+added, never renamed.
 
 Completion is installed for bash. For zsh put `source <(ds01 completion zsh)` into `~/.zshrc`.
 """
