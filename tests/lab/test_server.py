@@ -55,6 +55,12 @@ def test_a_new_session_is_another_one(as_user: Callable[[str], Account]) -> None
     assert person.new_session().must("cat /proc/self/cgroup") != person.must("cat /proc/self/cgroup")
 
 
+def test_the_command_is_completed_in_everybodys_shell(as_user: Callable[[str], Account]) -> None:
+    loaded = "source /usr/share/bash-completion/completions/ds01"
+    script = f"{loaded}; COMP_WORDS=(ds01 container sta); COMP_CWORD=2; _ds01; echo ${{COMPREPLY[*]}}"
+    assert as_user("student1").must(f"bash -c '{script}'") == "stats start"
+
+
 def test_the_clock_agrees_with_the_host(lab: Account) -> None:
     import time
 

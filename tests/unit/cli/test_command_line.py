@@ -126,6 +126,15 @@ def test_names_are_data_to_the_shell(shell: Path) -> None:
     assert not (shell / "owned").exists()
 
 
+def test_what_the_role_installs_takes_the_script_of_the_release_in_force(shell: Path) -> None:
+    program = shell / "release"
+    program.write_text(f'#!/bin/sh\n[ "$*" = "completion bash" ] && exec cat {shell}/ds01.bash\n')
+    program.chmod(0o755)
+    text = (ROOT / "roles/runtime/files/ds01.bash").read_text(encoding="utf-8").replace("/usr/local/bin/ds01", str(program))
+    done = subprocess.run(["bash", "--norc", "-c", f"{text}\ncomplete -p ds01"], capture_output=True, text=True, check=True)
+    assert done.stdout == "complete -F _ds01 ds01\n"
+
+
 def test_the_script_completes_all_commands(shell: Path) -> None:
     top = next(iter(tree(parser())))
     assert complete(shell, "") == list(top.children)
