@@ -17,7 +17,7 @@ import textwrap
 from .command_tree import tree
 from .examples import add_examples
 from .failure import Failure
-from .screen import paint
+from .screen import paint, wrapped
 
 # Command (and its other names) → module: only what was asked for is loaded, because a login runs one of them.
 _MODULES = {
@@ -92,7 +92,8 @@ def main(arguments: list[str] | None = None) -> int:
         return code
     except Failure as failure:
         hint = f"\n{failure.next_step}" if failure.next_step else ""
-        print(f"{paint('ds01:', 'red')} {failure.why}{hint}", file=sys.stderr)
+        text = wrapped(f"ds01: {failure.why}", sys.stderr).removeprefix("ds01:")
+        print(f"{paint('ds01:', 'red')}{text}{hint}", file=sys.stderr)
         return 1
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

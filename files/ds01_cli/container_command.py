@@ -118,7 +118,7 @@ def _list(arguments: argparse.Namespace) -> int:
         for one in found
     ]
     colours = ["dim" if one.state in _STOPPED else None for one in found]
-    print(table(("CONTAINER", "STATE", "GPU", "IMAGE", "PROJECT", "AGE"), rows, colours, columns()))
+    print(table(("CONTAINER", "STATE", "GPU", "IMAGE", "PROJECT", "AGE"), rows, colours, columns(), ("PROJECT",)))
     return 0
 
 

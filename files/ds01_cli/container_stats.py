@@ -132,4 +132,4 @@ def render(found: Sequence[Use], *, everyone: bool = False, width: int | None = 
         rows.append([name, one.container.state, cpu, memory, "" if one.pids is None else one.pids, one.container.gpu() or "-", gpu_use])
         near = one.memory is not None and one.memory_limit and one.memory / one.memory_limit >= _NEAR
         colours.append("yellow" if near else "dim" if one.container.state not in _RUNNING else None)
-    return table(("CONTAINER", "STATE", "CPU", "MEMORY", "PROCESSES", "GPU", "GPU MEM"), rows, colours, width)
+    return table(("CONTAINER", "STATE", "CPU", "MEMORY", "PROCESSES", "GPU", "GPU MEM"), rows, colours, width, ("GPU MEM",))

@@ -33,7 +33,7 @@ def register(actions: Any) -> None:
 def how_to_enter(name: str) -> str:
     """What to do with a container that runs."""
     rows = (
-        (f"ds01 container attach {name}", "a shell in it; leaving the shell does not stop it"),
+        (f"ds01 container attach {name}", "a shell in it; leaving it stops nothing"),
         ("ds01 container stats", "what it uses"),
         (f"ds01 container stop {name}", "stop it; its GPU goes to whoever waits"),
         (f"ds01 container remove {name}", "remove it; your directory stays"),

@@ -97,7 +97,7 @@ def render(path: Path, findings: list[Finding]) -> str:
         return paint(f"{path}: nothing in it would be refused.", "green")
     lines = [f"{path}:"]
     for one in sorted(findings, key=lambda one: not one.refused):
-        lines.append(paint(f"{'refused' if one.refused else 'better'}  {one.where}", "red" if one.refused else "yellow"))
+        lines.append(paint(f"{'refused' if one.refused else 'better ':7}  {one.where}", "red" if one.refused else "yellow"))
         lines.append(f"         {one.what}.\n         {one.instead}")
     return "\n".join(lines)
 

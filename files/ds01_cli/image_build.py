@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 import tarfile
 from typing import Any, TextIO
@@ -19,6 +20,8 @@ from .screen import paint
 
 _LAST_LINES = 12
 _LONGEST_LINE = 2000
+# What the builder says about its own layers, and the labels at the end, which the person did not write.
+_NOISE = re.compile(r" ---> (?!Using cache)|Removed intermediate container|Successfully (built|tagged) |Step [0-9/]+ : LABEL ")
 
 
 def context(definition: ImageDefinition) -> bytes:
@@ -59,9 +62,9 @@ class _Log:
             self._rest = ""
 
     def _line(self, line: str) -> None:
-        if not line.strip():
-            return
         self.based = self.based or line.startswith(" ---> ")
+        if not line.strip() or _NOISE.match(line):
+            return
         self.last = [*self.last[1 - _LAST_LINES :], line]
         if self._stream is not None:
             text = paint(line, "bold") if line.startswith("Step ") and self._stream is sys.stdout else line

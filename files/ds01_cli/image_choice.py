@@ -39,7 +39,7 @@ def choose_image(given: str | None, *, yes: bool, step: Callable[[int, str, str]
             )
         print(f"Taken: {found[0].ref}")
         return found[0].ref
-    print(f"You have {len(own)} images here." if own else "You have no images yet.")
+    print(f"You have {len(own)} image{'s' if len(own) > 1 else ''} here." if own else "You have no images yet.")
     while True:
         try:
             return _picked(own, shared[:_MOST_SHARED])

@@ -187,7 +187,7 @@ def render(images: list[OwnImage], now: float, width: int | None = None) -> str:
         for one in images
     ]
     colours = [_COLOURS.get(one.state) for one in images]
-    return table(("IMAGE", "STATE", "SIZE", "AGE", "DESCRIPTION"), rows, colours, width)
+    return table(("IMAGE", "STATE", "SIZE", "AGE", "DESCRIPTION"), rows, colours, width, ("DESCRIPTION",))
 
 
 def _list(arguments: argparse.Namespace) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from .failure import Failure
-from .screen import paint, printable
+from .screen import paint, printable, wrapped
 
 T = TypeVar("T")
 
@@ -73,4 +73,5 @@ def chosen(question: str, options: Sequence[tuple[str, str]], default: int = 0) 
 
 def say(failure: Failure) -> None:
     """Tell what is not possible and what would be, and go on."""
-    print(f"{paint('Not possible:', 'yellow')} {failure.why}" + (f"\n{failure.next_step}" if failure.next_step else ""))
+    text = wrapped(f"Not possible: {failure.why}", sys.stdout).removeprefix("Not possible:")
+    print(f"{paint('Not possible:', 'yellow')}{text}" + (f"\n{failure.next_step}" if failure.next_step else ""))

@@ -7,7 +7,9 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
+from typing import TextIO
 
 _CODES = {"green": "32", "yellow": "33", "red": "31", "dim": "2", "bold": "1"}
 _NARROWEST = 8
@@ -47,8 +49,28 @@ def _fitted(widths: Sequence[int], headers: Sequence[int], width: int) -> list[i
     return fitted
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[object]], colours: Sequence[str | None] = (), width: int | None = None) -> str:
-    """Aligned columns, two blanks apart; ``colours`` gives one colour (or None) for each row; cells are cut to fit ``width``."""
+def wrapped(text: str, stream: TextIO) -> str:
+    """``text`` broken between words where ``stream`` is a terminal that is narrower; its own lines stay."""
+    if not stream.isatty():
+        return text
+    width = shutil.get_terminal_size().columns
+    lines = (textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False) or [""] for line in text.split("\n"))
+    return "\n".join(part for found in lines for part in found)
+
+
+def table(
+    header: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    colours: Sequence[str | None] = (),
+    width: int | None = None,
+    optional: Sequence[str] = (),
+) -> str:
+    """Aligned columns, two blanks apart; ``colours`` gives one colour (or None) for each row; cells are cut to fit ``width``.
+
+    An ``optional`` column in which nothing stands is left out.
+    """
+    kept = [i for i, name in enumerate(header) if name not in optional or any(str(row[i]) for row in rows)]
+    header, rows = [header[i] for i in kept], [[row[i] for i in kept] for row in rows]
     cells = [[printable(cell) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in [list(header), *cells]) for i in range(len(header))]
     if width is not None:

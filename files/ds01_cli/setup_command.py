@@ -16,7 +16,7 @@ from .docker_calls import Refused
 from .failure import Failure
 from .gate_client import ask
 from .image_choice import choose_image
-from .launching import launch, user_name, usual_name
+from .launching import NameTaken, checked_name, launch, user_name, usual_name
 from .questions import asked, chosen, confirmed, interactive, say
 from .screen import amount, paint, size
 from .ssh_keys import look, make_key, tighten
@@ -83,8 +83,8 @@ def _ssh(yes: bool) -> None:
     )
     home = Path.home()
     state = look(home)
-    logs_in = f"{state.accepted} keys may log in as you." if state.accepted else "No key of yours is in ~/.ssh/authorized_keys."
-    print(logs_in)
+    if state.accepted:
+        print(f"Keys in ~/.ssh/authorized_keys that may log in as you: {state.accepted}")
     if state.loose:
         names = ", ".join(map(str, state.loose))
         print(paint(f"Others may write {names}, so that SSH ignores your keys.", "yellow"))
@@ -171,7 +171,7 @@ def _launch(arguments: argparse.Namespace, workspace: Path, image: str) -> int:
         print(f"Start it later: ds01 container deploy {image} --workspace {workspace}")
         return 0
     if not arguments.yes:
-        name = asked("Name of the container", name, str)
+        name = asked("Name of the container", name, checked_name)
         if not confirmed(f"Start {name} from {image}?", yes=False, default=True):
             print(f"Start it later: ds01 container deploy {image} --workspace {workspace}")
             return 0
@@ -186,21 +186,24 @@ def _launch(arguments: argparse.Namespace, workspace: Path, image: str) -> int:
             if arguments.yes:
                 raise
             say(refused)
-            name, wanted, wait = _another_way(name, wanted)
+            name, wanted, wait = _another_way(refused, name, wanted)
     print(paint(f"{name} runs.", "green") + "\n" + how_to_enter(name))
     return 0
 
 
-def _another_way(name: str, wanted: str | None) -> tuple[str, str | None, str | None]:
+def _another_way(refused: Refused, name: str, wanted: str | None) -> tuple[str, str | None, str | None]:
     """After a refusal: the choice again, until something fits or the person leaves."""
-    options = [("gpu", "choose another GPU, or none"), ("name", "choose another name for the container"), ("leave", "leave it for now")]
-    if wanted is not None:
-        options.insert(1, ("wait", "wait up to 30 minutes for a GPU"))
+    if isinstance(refused, NameTaken):
+        options = [("name", "choose another name for the container")]
+    else:
+        options = [("gpu", "choose another GPU, or none")]
+        options += [("wait", "wait up to 30 minutes for a GPU")] if wanted is not None else []
+    options.append(("leave", "leave it for now"))
     picked = options[chosen("What now", options)][0]
     if picked == "leave":
         raise KeyboardInterrupt
     if picked == "name":
-        return asked("Name of the container", usual_name(), str), wanted, None
+        return asked("Name of the container", usual_name(), checked_name), wanted, None
     if picked == "wait":
         print("Waiting; Ctrl-C ends it.")
         return name, wanted, "30m"

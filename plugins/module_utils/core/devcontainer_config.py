@@ -143,8 +143,8 @@ def _advice(document: Mapping[str, Any], options: set[str]) -> Iterator[Finding]
     if document.get("shutdownAction") == "none":
         yield Finding(
             "shutdownAction",
-            "the container goes on when VS Code is closed, and keeps its GPU until it is idle too long",
-            '"stopContainer".',
+            "the container and its GPU outlive VS Code",
+            'Write "stopContainer".',
             False,
         )
 

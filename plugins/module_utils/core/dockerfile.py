@@ -37,8 +37,8 @@ def _run(words: Sequence[str]) -> str:
     return "RUN " + json.dumps(list(words))
 
 
-def _label(labels: Mapping[str, str]) -> list[str]:
-    return [f"LABEL {key}={quoted(value)}" for key, value in labels.items() if value]
+def _label(labels: Mapping[str, str]) -> str:
+    return "LABEL " + " ".join(f"{key}={quoted(value)}" for key, value in labels.items() if value)
 
 
 def labels(definition: ImageDefinition) -> dict[str, str]:
@@ -63,7 +63,7 @@ def dockerfile(definition: ImageDefinition) -> str:
     if definition.requirements:
         lines.append(f"COPY {REQUIREMENTS_FILE} {_REQUIREMENTS_PATH}")
         lines.append(_run([*_PIP, "-r", _REQUIREMENTS_PATH]))
-    lines += _label(labels(definition))
+    lines.append(_label(labels(definition)))
     return "\n".join(lines) + "\n"
 
 

@@ -73,7 +73,7 @@ def _check_stats(four: Program) -> None:
 def _check_watch(four: Program) -> None:
     with four.terminal("container", "stats", "--watch", "--interval", "0.3") as terminal:
         for _ in range(3):
-            terminal.expect("GPU MEM")
+            terminal.expect("PROCESSES")
             terminal.expect("train-1")
         terminal.control("c")
         assert terminal.end() == 130
@@ -143,7 +143,7 @@ def test_deploy_is_ones_own_uid_and_directory(alice: Desk, ds01: Program) -> Non
     assert (work / "file").read_text() == f"hello\n{alice.person.uid}\n/workspace\n"
     assert (work / "file").stat().st_uid == alice.person.uid
     assert [one["name"] for one in ds01.json("container", "list", "--filter", "gpu=yes")] == ["alice.work"]
-    assert "already in use" in ds01.refused("container", "deploy", "busybox")
+    assert "you have a container alice.work already" in ds01.refused("container", "deploy", "busybox")
 
 
 def test_a_refused_deploy_leaves_nothing(alice: Desk, ds01: Program) -> None:

@@ -1,8 +1,10 @@
 # Copyright (c) ds01.infra contributors
 # SPDX-License-Identifier: MIT
-"""``ds01 setup`` at a terminal: what it offers, what it does, what it does when something does not fit."""
+"""``ds01 setup`` at a terminal: what it offers and does, and what when something does not fit; what ``devcontainer check`` promises."""
 
 from __future__ import annotations
+
+import json
 
 from tests.integration.gate.ds01_program import Program
 from tests.integration.gate.people import Desk
@@ -60,9 +62,9 @@ def test_over_a_limit_it_leads_back_to_a_choice(alice: Desk, ds01: Program) -> N
         terminal.type("")
         assert "(0 of 8 free)" in terminal.expect("Which GPU [1]:")
         terminal.type("1")
-        terminal.expect("Not possible:")
+        terminal.expect("you have a container holder0 already")
         terminal.expect("What now [1]:")
-        terminal.type("name")
+        terminal.type("1")
         terminal.expect("Name of the container [alice.work]:")
         terminal.type("")
         terminal.expect("Not possible:")
@@ -91,3 +93,23 @@ def test_without_a_terminal_it_takes_the_suggestions_or_says_so(alice: Desk, ds0
     assert "alice.first runs." in said
     assert "ds01 image list" in ds01.refused("setup", "--yes", "--image", "missing", "--name", "alice.second")
     assert alice.must("ps", "--format", "{{.Names}}") == "alice.first"
+
+
+RUN_ARGS = (
+    ["--privileged"], ["--network=host"], ["--pid", "host"], ["--ipc=host"], ["--device", "/dev/null"], ["--cap-add", "SYS_ADMIN"],
+    ["--cap-add=CHOWN"], ["--security-opt", "seccomp=unconfined"], ["--security-opt=no-new-privileges"], ["--runtime=nvidia"],
+    ["-v/:/x"], ["-v", "/run/docker.sock:/x"], ["--mount", "type=bind,source=/srv,target=/x"], ["-v", "named:/x", "--shm-size", "32m"],
+    ["--cpuset-cpus", "0"],
+)  # fmt: skip
+
+
+def test_devcontainer_check_says_what_the_gate_does(alice: Desk, ds01: Program) -> None:
+    """Each of these run arguments: found by the check if and only if the gate refuses the container."""
+    file = ds01.home / "devcontainer.json"
+    for arguments in (*RUN_ARGS, ["-v", f"{ds01.home}:/x"]):
+        file.write_text(json.dumps({"image": "busybox", "runArgs": ["--gpus", "all", *arguments]}))
+        checked = ds01("devcontainer", "check", "devcontainer.json", "--json")
+        created = alice.docker("create", "--gpus", "all", *arguments, "busybox")
+        assert checked.returncode == (0 if created.returncode == 0 else 1), (arguments, checked.stdout, created.stderr)
+        found = [one["where"] for one in json.loads(checked.stdout)["findings"] if one["refused"]]
+        assert len(found) == (created.returncode != 0), (arguments, found, created.stderr)

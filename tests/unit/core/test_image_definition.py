@@ -76,7 +76,9 @@ def test_every_dockerfile_has_only_the_instructions_it_should(name: str, descrip
     words = [line.split(" ")[0] for line in lines]
     assert set(words) <= INSTRUCTIONS
     assert (words.count("FROM"), words.count("RUN")) == (1, 2)
-    labels = {line.split(" ")[1].partition("=")[0]: line.partition("=")[2] for line in lines if line.startswith("LABEL ")}
+    (label,) = (line.removeprefix("LABEL ") for line in lines if line.startswith("LABEL "))
+    labels = dict(re.findall(r'([a-z.]+)=("(?:\\.|[^"\\])*")(?: |$)', label))
+    assert " ".join(f"{key}={value}" for key, value in labels.items()) == label
     assert read_label(labels["org.opencontainers.image.title"]) == definition.name
     assert read_label(labels.get("org.opencontainers.image.description", '""')) == definition.description
     for line in lines:
