@@ -32,7 +32,10 @@ def context(definition: ImageDefinition) -> bytes:
             entry = tarfile.TarInfo(name)
             entry.size, entry.mode = len(data), 0o644
             archive.addfile(entry, io.BytesIO(data))
-    return buffer.getvalue()
+        end = archive.offset
+    # Two empty blocks end an archive. The padding to a whole record, which tarfile adds, the builder never reads; with unread bytes in
+    # the way dockerd does not notice that the client has gone, and a build that was left by Ctrl-C would go on.
+    return buffer.getvalue()[: end + 2 * tarfile.BLOCKSIZE]
 
 
 def _shown(text: str) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -111,6 +112,9 @@ class Forwarder:
             link = self._send(head, verdict)
             self._client.wait_for(link.socket, uploading=verdict.stream and head.has_body)
             response = link.response(verdict.method)
+            if verdict.endless:
+                # Builds and pulls may say nothing for long; when the client goes, so does the connection, and dockerd ends them.
+                link.before_reading = functools.partial(self._client.wait_for, link.socket, uploading=verdict.stream and head.has_body)
             if response.status < 400 or (pause := next(pauses, None)) is None:
                 return response, None
             text = b"".join(link.body(response))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -55,11 +55,15 @@ class Response:
 
 
 class Link:
-    """One connection to dockerd. Not for several threads at once, except that one may send while another reads."""
+    """One connection to dockerd. Not for several threads at once, except that one may send while another reads.
+
+    ``before_reading`` is called each time before it waits for dockerd; what it raises ends the waiting.
+    """
 
     def __init__(self, path: str, timeout: float | None = None) -> None:
         self.socket = socket.socket(socket.AF_UNIX)
         self._buffer = bytearray()
+        self.before_reading: Callable[[], None] | None = None
         try:
             self.socket.settimeout(5.0)
             self.socket.connect(path)
@@ -86,6 +90,8 @@ class Link:
         return data
 
     def _fill(self) -> bool:
+        if self.before_reading is not None:
+            self.before_reading()
         try:
             data = self.socket.recv(READ_BYTES)
         except OSError as error:

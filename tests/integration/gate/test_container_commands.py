@@ -59,7 +59,7 @@ def test_list_and_stats_are_the_callers_and_filtered(four: Program) -> None:
 def _check_stats(four: Program) -> None:
     found = {one["name"]: one for one in four.json("container", "stats")}
     assert set(found) == {"busy", "train-1", "web"}
-    assert found["busy"]["cpu_percent"] > 20 > 5 > found["web"]["cpu_percent"]
+    assert found["busy"]["cpu_percent"] > 1 > found["web"]["cpu_percent"]
     assert 0 < found["busy"]["memory"] < found["busy"]["memory_limit"] <= 2**30
     assert [gpu["profile"] for gpu in found["train-1"]["gpus"]] == [None]
     assert names(four.json("container", "stats", "--filter", "gpu=yes")) == {"train-1"}

@@ -12,6 +12,8 @@ import json
 
 import pytest
 
+from ds01.docker_upstream import DockerClient
+from tests.integration.daemons import wait_until
 from tests.integration.gate.ds01_program import Program
 from tests.integration.gate.people import Desk
 
@@ -105,3 +107,18 @@ def test_images_of_others_are_out_of_reach(ds01: Program, ds01_of_bob: Program, 
     ds01_of_bob.refused("image", "remove", "alice/mine:latest", "--yes")
     assert "alice/mine" in bob.must("images")
     ds01.must("image", "remove", "mine", "--yes")
+
+
+def test_ctrl_c_ends_the_build(ds01: Program, alice: Desk, root: DockerClient) -> None:
+    alice.must(
+        "run", "--name", "maker", "busybox", "sh", "-c", "printf '#!/bin/sh\nexec sleep 300\n' > /bin/python3; chmod +x /bin/python3"
+    )
+    alice.must("commit", "maker", "alice/slow:1")
+    with ds01.terminal("image", "build", "slow work", "--base", "alice/slow:1", "--packages", "x") as terminal:
+        terminal.expect("pip")
+        wait_until(lambda: bool(root.call("GET", "/containers/json")), 20, "the build's container")
+        terminal.control("c")
+        assert terminal.end() == 130
+        assert "Traceback" not in terminal.said
+    wait_until(lambda: not root.call("GET", "/containers/json"), 20, "end of the build's container")
+    assert {one["name"]: one["state"] for one in ds01.json("image", "list")}["slow work"] == "not built"
