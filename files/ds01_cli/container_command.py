@@ -23,6 +23,8 @@ from .questions import confirmed
 from .screen import columns, duration, paint, table
 
 _STOPPED, _RUNNING = ("created", "exited", "dead"), ("running", "paused", "restarting")
+# Longer than a container may take to end by itself.
+_STOP_S = 3700.0
 _HOME_AND_CLEAR = "\x1b[H\x1b[J"
 
 
@@ -51,6 +53,13 @@ def register(subparsers: Any) -> None:
     removing.add_argument("--yes", action="store_true", help="don't ask")
     removing.add_argument("--json", action="store_true", help="print what was done as JSON")
     removing.set_defaults(run=_remove)
+    retiring = actions.add_parser(
+        "retire", help="stop and remove containers", description="stop and remove containers; your directories stay"
+    )
+    retiring.add_argument("names", metavar="CONTAINER", nargs="+", help="name, or how its id begins")
+    retiring.add_argument("--yes", action="store_true", help="don't ask")
+    retiring.add_argument("--json", action="store_true", help="print what was done as JSON")
+    retiring.set_defaults(run=_retire)
     _register_terminals(actions)
 
 
@@ -173,8 +182,7 @@ def _start(arguments: argparse.Namespace) -> int:
 def _stop(arguments: argparse.Namespace) -> int:
     if arguments.seconds is not None and not 0 <= arguments.seconds <= 3600:
         raise Failure(f"--seconds {arguments.seconds}: out of range", "expected 0 to 3600")
-    patience = 60.0 + (arguments.seconds or 3600)
-    return _each(arguments, "stopped", lambda name: call("POST", container_target(name, "stop", t=arguments.seconds), seconds=patience))
+    return _each(arguments, "stopped", lambda name: call("POST", container_target(name, "stop", t=arguments.seconds), seconds=_STOP_S))
 
 
 def _pause(arguments: argparse.Namespace) -> int:
@@ -192,6 +200,19 @@ def _remove(arguments: argparse.Namespace) -> int:
         return 1
     parameters = {"force": arguments.force, "v": arguments.volumes}
     return _each(arguments, "removed", lambda name: call("DELETE", container_target(name, **parameters)))
+
+
+def _stop_and_remove(name: str) -> None:
+    call("POST", container_target(name, "stop"), seconds=_STOP_S)
+    call("DELETE", container_target(name))
+
+
+def _retire(arguments: argparse.Namespace) -> int:
+    what = ", ".join(arguments.names)
+    if not confirmed(f"Stop and remove {what}? What is only inside is lost; mounted directories stay.", yes=arguments.yes):
+        print("Nothing is removed.")
+        return 1
+    return _each(arguments, "retired", _stop_and_remove)
 
 
 def _terminal_flags() -> list[str]:

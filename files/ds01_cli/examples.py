@@ -43,6 +43,7 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
     ),
     "container pause": (("container pause alice.work", "freeze it; it keeps memory and GPU"),),
     "container unpause": (("container unpause alice.work", "let it go on"),),
+    "container retire": (("container retire alice.work", "stop and remove it; your directory stays"),),
     "container remove": (
         ("container remove alice.work", "asks first"),
         ("container remove --force --yes alice.work", "also while it runs"),

@@ -94,7 +94,9 @@ def test_start_stop_pause_remove(alice: Desk, ds01: Program) -> None:
         terminal.type("n")
         assert terminal.end() == 1
     assert alice.must("ps", "-q") != ""
-    assert "removed one" in ds01.must("container", "remove", "one", "--force", "--yes")
+    alice.must("create", "--name", "two", *SLEEP)
+    assert "removed two" in ds01.must("container", "remove", "two", "--yes")
+    assert "retired one" in ds01.must("container", "retire", "one", "--yes")
     assert alice.must("ps", "-aq") == ""
 
 
