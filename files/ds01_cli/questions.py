@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import select
 import sys
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -12,6 +13,7 @@ from .failure import Failure
 from .screen import paint, printable, wrapped
 
 T = TypeVar("T")
+_LOOK_S = 0.5
 
 
 def interactive() -> bool:
@@ -20,11 +22,15 @@ def interactive() -> bool:
 
 
 def _read(prompt: str) -> str:
-    try:
-        return input(prompt).strip()
-    except EOFError:
+    """A line. Not by ``input``: a Ctrl-C between its prompt and its reading is only noticed after the next line."""
+    print(prompt, end="", flush=True)
+    while not select.select([sys.stdin], [], [], _LOOK_S)[0]:
+        continue
+    line = sys.stdin.readline()
+    if not line:
         print()
-        raise KeyboardInterrupt from None
+        raise KeyboardInterrupt
+    return line.strip()
 
 
 def confirmed(question: str, *, yes: bool, default: bool = False) -> bool:

@@ -189,17 +189,17 @@ def test_nobody_is_asked_where_nobody_is(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_answers_are_asked_for_until_one_is_right(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    answers = iter(["0", "9", "-1", "x", "²", "2"])
-    monkeypatch.setattr("builtins.input", lambda _prompt: next(answers))
-    assert questions.chosen("Which", [("a", "first"), ("b", "second")]) == 1
-    assert capsys.readouterr().out.count("Not possible:") == 5
-
-    def end(_prompt: str) -> str:
-        raise EOFError
-
-    monkeypatch.setattr("builtins.input", end)
-    with pytest.raises(KeyboardInterrupt):
-        questions.asked("Name", "x", str)
+    reading, writing = os.pipe()
+    with open(reading, encoding="utf-8") as answers:
+        monkeypatch.setattr("sys.stdin", answers)
+        os.write(writing, "0\n9\n-1\nx\n²\n2\n".encode())
+        # A terminal gives one line at a time; a pipe gives them all, so that what was read ahead is not waited for.
+        monkeypatch.setattr(questions.select, "select", lambda *_waits: ([answers], [], []))
+        assert questions.chosen("Which", [("a", "first"), ("b", "second")]) == 1
+        assert capsys.readouterr().out.count("Not possible:") == 5
+        os.close(writing)
+        with pytest.raises(KeyboardInterrupt):
+            questions.asked("Name", "x", str)
 
 
 def test_ssh_state_and_keys(home: Path) -> None:
