@@ -186,8 +186,10 @@ class ClaimKeeper:
         self._ended_event(grant.claim, hold, "the start failed")
         self._audit.note("undone", claim=grant.claim.id, uid=grant.claim.uid, object=grant.claim.container_id)
 
-    def drop(self, claim_id: str) -> None:
-        """The container is removed: the claim ends now."""
+    def drop(self, container_id: str, claim_id: str) -> None:
+        """The container is removed: its claim ends now. A label alone proves nothing: a Dockerfile can write any on a build's containers."""
+        if not self._is_of(claim_id, container_id):
+            return
         ended = self.allocator.drop(claim_id)
         if ended is not None:
             self._ended_event(ended, 0, "the container was removed")
@@ -198,7 +200,7 @@ class ClaimKeeper:
         about to."""
         with self._turn:
             claim = next((one for one in self.allocator.claims() if one.id == claim_id), None)
-            if claim is None or claim.held_until is not None or claim.renewed_at > at:
+            if claim is None or claim.container_id != container_id or claim.held_until is not None or claim.renewed_at > at:
                 return
             with self._lock:
                 if container_id in self._in_flight:
@@ -264,6 +266,9 @@ class ClaimKeeper:
             self._recorder.claim("claim.held", claim, until=self._clock() + hold)
         else:
             self._recorder.claim("claim.released", claim, why=why)
+
+    def _is_of(self, claim_id: str, container_id: str) -> bool:
+        return any(claim.id == claim_id and claim.container_id == container_id for claim in self.allocator.claims())
 
     def _holds_unheld(self, container_id: str) -> bool:
         return any(claim.container_id == container_id and claim.held_until is None for claim in self.allocator.claims())

@@ -223,7 +223,7 @@ class Effects:
 
     def _after(self, effect: Effect, outcome: Outcome) -> None:
         if isinstance(effect, ReleaseClaim):
-            self._keeper.drop(effect.claim_id)
+            self._keeper.drop(effect.container_id, effect.claim_id)
         elif isinstance(effect, RecordImage):
             if effect.user is None:
                 self._tags.record(effect.ref, None)

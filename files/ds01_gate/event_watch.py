@@ -73,7 +73,7 @@ class EventWatch:
         if claim_id is None:
             return
         if action == "destroy":
-            self._keeper.drop(claim_id)
+            self._keeper.drop(actor["ID"], claim_id)
         elif action == "die":
             self._keeper.ended(actor["ID"], claim_id, event["timeNano"] / 1e9)
             self._news.set()

@@ -96,7 +96,7 @@ def test_the_life_of_a_claim(log) -> None:
     one.grant(WANTED, limits())
     one.ended(held().container_id, held().id, 4000.0)
     one.expire()
-    one.drop(held().id)
+    one.drop(held().container_id, held().id)
     found = written(log, recorder)
     assert [event["kind"] for event in found] == ["claim.granted", "claim.held", "claim.released", "claim.released"]
     assert {(e["user"], e["uid"], e["container"], tuple(e["gpus"]), e["by"]) for e in found} == {
@@ -104,6 +104,17 @@ def test_the_life_of_a_claim(log) -> None:
     }
     assert found[1]["details"]["until"] == 5060.0
     assert [event["details"]["why"] for event in found[2:]] == ["its hold is over", "the container was removed"]
+
+
+def test_the_end_of_a_container_that_only_carries_the_label_ends_no_claim(log) -> None:
+    """A Dockerfile can write LABEL ds01.claim=… of another person: the classic builder's containers then have it, and end."""
+    recorder = Recorder(log, Audit(io.StringIO()), lambda: 5000.0)
+    allocator = ScriptedAllocator(held())
+    one = keeper(allocator, recorder, {"Running": False})
+    one.ended("f" * 64, held().id, 4000.0)
+    one.drop("f" * 64, held().id)
+    assert written(log, recorder) == []
+    assert allocator.released == []
 
 
 def test_a_start_that_failed_gives_back_at_once_what_it_made(log) -> None:

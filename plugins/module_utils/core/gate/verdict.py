@@ -79,9 +79,10 @@ class GrantClaim:
 
 @dataclass(frozen=True)
 class ReleaseClaim:
-    """After success: the claim ends now, without its hold."""
+    """After success: the claim ends now, without its hold, if it is that container's."""
 
     claim_id: str
+    container_id: str
 
 
 @dataclass(frozen=True)
