@@ -23,6 +23,13 @@ _DEFAULT_DEVICES = frozenset({(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5
 _PTS_MAJOR = 136
 _REQUIRED_NAMESPACES = ("ipc", "mount", "network", "pid", "uts")
 _SYSCTLS = ("net.ipv4.ip_unprivileged_port_start", "net.ipv4.ping_group_range")
+# What Docker 26 and newer and BuildKit hide in every container (moby oci/defaults.go, containerd oci/spec.go); newer ones hide more.
+_MASKED = (
+    "/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/sched_debug", "/proc/scsi",
+    "/proc/timer_list", "/proc/timer_stats", "/sys/firmware",
+)  # fmt: skip
+_READ_ONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+_SECCOMP_DEFAULTS = ("SCMP_ACT_ERRNO", "SCMP_ACT_KILL", "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_KILL_THREAD", "SCMP_ACT_TRAP")
 _CAPABILITY_SETS = ("bounding", "effective", "inheritable", "permitted", "ambient")
 
 
@@ -122,11 +129,13 @@ def _daemon_made(kind: str, path: str, facts: GuardFacts) -> bool:
 def confinement(spec: Spec, facts: GuardFacts) -> Iterator[Violation]:
     """Masked and read-only paths and seccomp are there; sysctls are Docker's own; nothing is protected from the OOM killer."""
     linux = _linux(spec)
-    for name, must in (("maskedPaths", "/proc/kcore"), ("readonlyPaths", "/proc/sys")):
-        if must not in (linux.get(name) or ()):
-            yield Violation("confinement", f"linux.{name}", f"lacks {must}")
-    if not (linux.get("seccomp") or {}).get("syscalls"):
-        yield Violation("confinement", "linux.seccomp", "no filter")
+    for name, must in (("maskedPaths", _MASKED), ("readonlyPaths", _READ_ONLY_PATHS)):
+        missing = sorted(set(must) - set(linux.get(name) or ()))
+        if missing:
+            yield Violation("confinement", f"linux.{name}", f"lacks {', '.join(missing)}")
+    seccomp = linux.get("seccomp") or {}
+    if not seccomp.get("syscalls") or seccomp.get("defaultAction") not in _SECCOMP_DEFAULTS:
+        yield Violation("confinement", "linux.seccomp", "no filter that forbids what it does not name")
     for key in linux.get("sysctl") or {}:
         if key not in _SYSCTLS:
             yield Violation("confinement", f"linux.sysctl.{key}", "set")

@@ -15,6 +15,7 @@ from ds01.core.oci_rules import slice_of, violations
 ID = "a" * 64
 CLAIM = "c0123456789ab"
 ROOT = "/var/lib/docker"
+MASKED = "acpi asound interrupts kcore keys latency_stats sched_debug scsi timer_list timer_stats"
 CPU = GuardFacts(ID, uid=1001)
 GPU = GuardFacts(
     ID,
@@ -41,8 +42,8 @@ def clean(slice_name: str = "ds01-u1001-nogpu.slice") -> dict[str, Any]:
         "linux": {
             "cgroupsPath": f"{slice_name}:docker:{ID}",
             "namespaces": [{"type": kind} for kind in ("mount", "network", "uts", "pid", "ipc", "cgroup")],
-            "maskedPaths": ["/proc/kcore", "/proc/keys"],
-            "readonlyPaths": ["/proc/sys", "/proc/irq"],
+            "maskedPaths": [f"/proc/{name}" for name in MASKED.split()] + ["/sys/firmware", "/sys/devices/virtual/powercap"],
+            "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
             "seccomp": {"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{"names": ["read"]}]},
             "sysctl": {"net.ipv4.ip_unprivileged_port_start": "0"},
             "resources": {
@@ -128,6 +129,11 @@ ATTACKS: list[tuple[str, str, Any]] = [
     ("unmasked /proc", "confinement", lambda s: s["linux"].update(maskedPaths=[])),
     ("writable /proc/sys", "confinement", lambda s: s["linux"].pop("readonlyPaths")),
     ("no seccomp", "confinement", lambda s: s["linux"].pop("seccomp")),
+    ("unmasked but for one path", "confinement", lambda s: s["linux"].update(maskedPaths=["/proc/kcore"])),
+    ("sysrq-trigger open", "confinement", lambda s: s["linux"]["readonlyPaths"].remove("/proc/sysrq-trigger")),
+    ("seccomp that allows by default", "confinement", lambda s: s["linux"]["seccomp"].update(defaultAction="SCMP_ACT_ALLOW")),
+    ("seccomp that only logs", "confinement", lambda s: s["linux"]["seccomp"].update(defaultAction="SCMP_ACT_LOG")),
+    ("seccomp without a default", "confinement", lambda s: s["linux"]["seccomp"].pop("defaultAction")),
     ("kernel sysctl", "confinement", lambda s: s["linux"]["sysctl"].update({"kernel.msgmax": "1"})),
     ("shared root", "confinement", lambda s: s["linux"].update(rootfsPropagation="rshared")),
     ("saved from the OOM killer", "confinement", lambda s: s["process"].update(oomScoreAdj=-1000)),
