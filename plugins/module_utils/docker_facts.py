@@ -127,6 +127,7 @@ class DockerFacts:
             tuple(config.get("Volumes") or ()),
             tuple(found.get("RepoTags") or ()),
             self._tags.maker(found["Id"]),
+            tuple(config.get("ExposedPorts") or ()),
         )
 
     def _bind(self, path: str, rights: Rights) -> Bind:

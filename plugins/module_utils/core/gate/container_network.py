@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..refusal import Refusal
@@ -91,6 +91,14 @@ def port_bindings(asked: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
             for item in bindings
         ]
     return built
+
+
+def publish_all(exposed: Iterable[str], bound: Mapping[str, Any]) -> dict[str, Any]:
+    """``bound`` and, for every exposed port that it lacks, a free port on this machine only: dockerd would take one on all addresses."""
+    ports = [port if "/" in port else f"{port}/tcp" for port in exposed if _PORT.fullmatch(port)]
+    check_count({*ports, *bound}, _MOST_PORTS, "PublishAllPorts")
+    free = {port: [{"HostIp": "127.0.0.1", "HostPort": ""}] for port in ports}
+    return {**free, **bound}
 
 
 def _check_network(case: Case, name: str, place: str) -> None:

@@ -41,6 +41,9 @@ _CHECKS = {
     },
 }
 _WAITS = frozenset(("", "not-running", "next-exit", "removed"))
+# dockerd gives these to the host's ps as root and keeps the lines whose column headed PID holds a pid of the container. Another column
+# under that heading, or a list in AIX's format, would show everybody's processes.
+_PS_ARGS = re.compile(r"[A-Za-z0-9_,+ -]{0,200}")
 _SIGNAL = re.compile(r"(?:[A-Za-z0-9+-]{1,20})?")
 
 
@@ -53,6 +56,13 @@ def container(case: Case) -> Forward:
     query = case.request.query
     if query.get("condition", "") not in _WAITS or _SIGNAL.fullmatch(query.get("signal", "")) is None:
         raise Stop(400, "the query parameter condition or signal is not one of docker's.", "query-value")
+    if _PS_ARGS.fullmatch(query.get("ps_args", "")) is None:
+        raise Refusal(
+            f"docker top with {ascii(query['ps_args'])[:60]} is refused",
+            "headings of one's own could show other people's processes",
+            "Name the columns alone, such as: docker top NAME -o pid,user,args",
+            rule="ps-args",
+        )
     upgrade = wanted_upgrade(case)
     stream = case.request.head.method == "PUT"
     return forward(case, names={"id": found.id}, upgrade=upgrade, stream=stream, object_id=found.id)
@@ -116,7 +126,7 @@ def remove_container(case: Case) -> Forward:
     """Removal ends the claim, too."""
     found = own_container(case, case.request.names["id"])
     claim = found.labels.get(CLAIM_LABEL, "")
-    after = (ReleaseClaim(claim),) if CLAIM_ID.fullmatch(claim) else ()
+    after = (ReleaseClaim(claim, found.id),) if CLAIM_ID.fullmatch(claim) else ()
     return forward(case, names={"id": found.id}, after=after, object_id=found.id)
 
 

@@ -39,7 +39,7 @@ _COPIED = [
     "StopSignal",
     "Shell",
 ]
-_COPIED_HOST = ["Dns", "DnsOptions", "DnsSearch", "ExtraHosts", "AutoRemove", "ReadonlyRootfs", "Init", "ConsoleSize", "PublishAllPorts"]
+_COPIED_HOST = ["Dns", "DnsOptions", "DnsSearch", "ExtraHosts", "AutoRemove", "ReadonlyRootfs", "Init", "ConsoleSize"]
 _LONGEST_STOP = 3600
 
 
@@ -78,6 +78,9 @@ def create_container(case: Case) -> Forward:
         body["StopTimeout"] = min(max(asked["StopTimeout"], 0), _LONGEST_STOP)
     if "ExposedPorts" in asked:
         body["ExposedPorts"] = container_network.exposed_ports(asked["ExposedPorts"])
+    if host.get("PublishAllPorts"):
+        exposed = [*body.get("ExposedPorts", ()), *image.ports]
+        built_host["PortBindings"] = container_network.publish_all(exposed, built_host.get("PortBindings", {}))
     effects = _mounts(case, asked, host, wishes, image, body, built_host)
     body["HostConfig"] = built_host
     if nets:

@@ -140,8 +140,8 @@ class Network:
 class Image:
     """An image. ``writer``: the user who last wrote the reference through the gate, None for a pulled or unknown one.
 
-    ``writer_is_admin`` goes with it. ``labels`` and ``volumes`` are the keys of Config.Labels and Config.Volumes; ``tags`` is RepoTags.
-    ``maker``: who made the image itself (build, commit, import, load) through the gate.
+    ``writer_is_admin`` goes with it. ``labels``, ``volumes`` and ``ports`` are the keys of Config.Labels, Config.Volumes and
+    Config.ExposedPorts; ``tags`` is RepoTags. ``maker``: who made the image itself (build, commit, import, load) through the gate.
     """
 
     id: str
@@ -151,6 +151,7 @@ class Image:
     volumes: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     maker: str | None = None
+    ports: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -203,7 +203,9 @@ def push_image(case: Case) -> Forward:
     """An own image to a registry."""
     ref = case.request.names["name"]
     tag = case.request.query.get("tag") or ""
-    _own_image(case, f"{ref}:{tag}" if tag and ":" not in ref.rpartition("/")[2] else ref, "push")
+    if tag and (":" in ref.rpartition("/")[2] or "@" in ref):
+        raise Stop(400, f"push of {ref} names a tag twice; expected it in the name or in the parameter tag.", "image-name")
+    _own_image(case, f"{ref}:{tag}" if tag else ref, "push")
     return forward(case, object_id=ref)
 
 

@@ -15,7 +15,8 @@ from .ownership import PREDEFINED_NETWORKS, owns, owns_container
 from .verdict import ResponseRule
 
 _MIN_API = (1, 41)
-_PRIVATE_INFO = ("RegistryConfig", "Labels")
+# DiscoveredDevices (API 1.50) names the CDI device of every claim.
+_PRIVATE_INFO = ("RegistryConfig", "Labels", "DiscoveredDevices")
 
 
 def needs_body(rule: ResponseRule) -> bool:
@@ -67,7 +68,7 @@ def _cap_version(value: Any, _identity: Identity, context: Context) -> Any:
 
 
 def _info(value: Any, identity: Identity, _context: Context) -> Any:
-    """/info without the daemon's labels and registry settings."""
+    """/info without the daemon's labels, registry settings and devices."""
     answer = _mapping(value)
     return answer if identity.admin else {key: item for key, item in answer.items() if key not in _PRIVATE_INFO}
 
