@@ -43,6 +43,7 @@ test: venv ## every test, fast ones first
 	@rm -f .cache/timings
 	@$(TIMED) lint $(MAKE) --no-print-directory lint
 	@$(TIMED) test-unit $(MAKE) --no-print-directory test-unit
+	@$(TIMED) test-fuzz $(MAKE) --no-print-directory test-fuzz
 	@$(TIMED) test-integration $(MAKE) --no-print-directory test-integration
 	@$(TIMED) sanity $(MAKE) --no-print-directory sanity
 	@$(TIMED) build $(MAKE) --no-print-directory test-build
@@ -62,6 +63,10 @@ lint: venv ## ruff, mypy, yamllint, shellcheck, ansible-lint, and the house rule
 .PHONY: test-unit
 test-unit: venv ## unit and property tests
 	$(PYTEST) -n 2 tests/unit
+
+.PHONY: test-fuzz
+test-fuzz: venv ## 110,000 requests against the gate: create bodies, request lines, HTTP (FUZZ_REQUESTS, FUZZ_SEED)
+	$(PYTEST) -n 2 -rP tests/fuzz
 
 .PHONY: test-integration
 test-integration: venv ## real dockerds on private sockets, simulated GPUs, real clients (INTEGRATION=full: all with every release)
@@ -90,8 +95,9 @@ sanity: venv ## ansible-test sanity and units on a mirror of the tree
 	dev/ansible-test units
 
 .PHONY: fuzz
-fuzz: venv ## longer runs of the property tests and the fuzzers (FUZZ_EXAMPLES=20000)
-	HYPOTHESIS_PROFILE=fuzz $(PYTEST) -n 2 tests/unit $(wildcard tests/fuzz)
+fuzz: venv ## longer runs of the property tests and the fuzzers (FUZZ_EXAMPLES=20000 FUZZ_REQUESTS=3000000)
+	HYPOTHESIS_PROFILE=fuzz $(PYTEST) -n 2 -rP tests/fuzz
+	HYPOTHESIS_PROFILE=fuzz $(PYTEST) -n 2 tests/unit
 
 .PHONY: bench
 bench: venv ## measurements, as ratios within one run
