@@ -88,7 +88,7 @@ def _namespaces(_told: Told, host: Told, rights: Rights) -> Iterator[str]:
     for name, free in (
         ("IpcMode", {"", "none", "private", "shareable"}),
         ("PidMode", {""}),
-        ("CgroupnsMode", {"", "private"}),
+        ("CgroupnsMode", {"private"}),
         ("NetworkMode", set(rights.networks)),
     ):
         if host.get(name, "") not in (free if name == "CgroupnsMode" else free | own):

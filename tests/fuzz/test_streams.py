@@ -53,6 +53,8 @@ class Reference(http.server.BaseHTTPRequestHandler):
         self.rfile = rfile  # type: ignore[assignment]
         self.raw_requestline = rfile.readline(65537)
         self.refused = not self.raw_requestline or not self.parse_request()
+        if not self.refused:
+            self.path = self.raw_requestline.split()[1].decode("latin-1")  # parse_request takes // for / at its start
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """It would answer so."""

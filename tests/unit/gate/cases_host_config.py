@@ -118,6 +118,7 @@ FIELDS: list[Refused] = [
     ("group as a number", {"GroupAdd": [6000]}, 400, "wrong-type"),
     ("restart for ever and more", {"RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 10**9}}, 400, "restart"),
     ("restart in odd case", {"RestartPolicy": {"Name": "Always"}}, 400, "restart"),
+    ("console of negative size", {"ConsoleSize": [24, -1]}, 400, "wrong-type"),
     ("isolation of hyper-v", {"Isolation": "hyperv"}, 403, "field-isolation"),
 ]
 

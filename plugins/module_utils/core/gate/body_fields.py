@@ -23,7 +23,7 @@ class Kind(Enum):
     TEXT = "a string"
     FLAG = "true or false"
     INTEGER = "an integer"
-    INTEGERS = "a list of integers"
+    INTEGERS = "a list of integers of 0 or more"
     TEXTS = "a list of strings"
     WORDS = "a list of strings or one string"
     SET = "an object with an empty object for each name"
@@ -135,7 +135,10 @@ def _value(value: Any, known: Field, place: str) -> Any:
             return [value]
         return _list(value, str, kind, place)
     if kind is Kind.INTEGERS:
-        return _list(value, int, kind, place)
+        numbers = _list(value, int, kind, place)
+        if any(number < 0 for number in numbers):
+            raise _wrong(place, kind, value)
+        return numbers
     if kind is Kind.OBJECTS:
         return _objects(value, known, place)
     if not isinstance(value, dict):

@@ -82,6 +82,8 @@ def modes(case: Case, host: Mapping[str, Any]) -> dict[str, Any]:
             )
         elif value and field != "Isolation":
             built[field] = value
+    # Said and not left to dockerd, whose default its configuration or an old hierarchy of control groups can make "host".
+    built["CgroupnsMode"] = "private"
     return built
 
 
