@@ -211,6 +211,7 @@ def test_a_container_that_restarts_by_itself_is_started_with_a_new_claim(alice: 
 
 
 def test_sigterm_lets_requests_end(alice: Desk) -> None:
+    """Case 121."""
     identity = alice.must("run", "-d", "busybox", "sh", "-c", "trap '' TERM; sleep 600")
     client = alice.start("stop", "-t", "2", identity)
     wait_until(lambda: bool(alice.gate.events()), 5, "a log")

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
 import tarfile
 from collections.abc import Iterator
 from typing import Any
@@ -213,3 +214,26 @@ def test_prunes_and_smuggled_requests_leave_what_is_bobs(alice: Desk, bob: Desk,
         wire.rest()
         wire.close()
     assert len(bob.must("ps", "-aq").split()) == 2
+
+
+def test_device_nodes_planted_in_a_bind_open_nothing(alice: Desk) -> None:
+    """Case 96: container root makes one in the home, and the host's mount does not honour it."""
+    assert alice.person is not None
+    plant = "rm -f /w/zero; mknod -m 666 /w/zero c 1 5"
+    alice.must("run", "--rm", "-v", f"{alice.person.home}:/w", "busybox", "sh", "-c", plant)
+    node = alice.person.home / "zero"
+    assert node.is_char_device()
+    done = subprocess.run(alice.lab.as_person(alice.person, "head", "-c", "1", str(node)), capture_output=True, check=False)
+    assert (done.stdout, b"Permission denied" in done.stderr) == (b"", True)
+    node.unlink()
+
+
+def test_root_of_a_user_namespace_is_its_person(alice: Desk, root: DockerClient, bobs: str) -> None:
+    """Case 118: who is uid 0 in a namespace of their own is who they are outside of it."""
+    assert alice.person is not None
+    client = alice.lab.docker(alice.gate.socket, None, "create", "busybox")
+    command = alice.lab.as_person(alice.person, "unshare", "--user", "--map-root-user", *client)
+    environment = alice.lab.environment(alice.person)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd="/")
+    assert done.returncode == 0, done.stderr
+    assert root.call("GET", f"/containers/{done.stdout.strip()}/json")["Config"]["Labels"]["ds01.user"] == "alice"
