@@ -187,7 +187,7 @@ class ClaimKeeper:
         self._audit.note("undone", claim=grant.claim.id, uid=grant.claim.uid, object=grant.claim.container_id)
 
     def drop(self, container_id: str, claim_id: str) -> None:
-        """The container is removed: its claim ends now. A label alone proves nothing: a Dockerfile can write any on a build's containers."""
+        """The container is removed: its claim ends now. A label alone proves nothing: a Dockerfile writes any on a build's containers."""
         if not self._is_of(claim_id, container_id):
             return
         ended = self.allocator.drop(claim_id)

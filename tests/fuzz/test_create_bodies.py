@@ -41,7 +41,7 @@ HEAD = parse_head(b"POST /v1.45/containers/create HTTP/1.1\r\nHost: d\r\nContent
 COPIED = (
     *("Image", "Hostname", "User", "WorkingDir", "Cmd", "Entrypoint", "Tty", "OpenStdin", "StopSignal", "Shell", "Healthcheck"),
     *("HostConfig.CapDrop", "HostConfig.AutoRemove", "HostConfig.Init", "HostConfig.ReadonlyRootfs", "HostConfig.Dns"),
-    *("HostConfig.ExtraHosts", "HostConfig.CgroupnsMode", "HostConfig.Tmpfs"),
+    *("HostConfig.ExtraHosts", "HostConfig.Tmpfs"),
 )
 
 
