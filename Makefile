@@ -99,6 +99,10 @@ fuzz: venv ## longer runs of the property tests and the fuzzers (FUZZ_EXAMPLES=2
 	HYPOTHESIS_PROFILE=fuzz $(PYTEST) -n 2 -rP tests/fuzz
 	HYPOTHESIS_PROFILE=fuzz $(PYTEST) -n 2 tests/unit
 
+.PHONY: chaos
+chaos: venv ## 2,000 starts by twenty people while gate, splice and dockerd are killed (CHAOS_STARTS, CHAOS_SEED)
+	CHAOS_STARTS=$(or $(CHAOS_STARTS),2000) $(PYTEST) -s tests/integration/gate/test_chaos.py
+
 .PHONY: bench
 bench: venv ## measurements, as ratios within one run
 	$(PYTEST) -s tests/bench
