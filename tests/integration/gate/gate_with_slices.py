@@ -12,10 +12,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
-import ds01_gate.gate as gate_program  # noqa: E402
-from ds01_gate.__main__ import main  # noqa: E402
+import ds01_gate.gate as gate_program
+from ds01_gate.__main__ import main
 
-from tests.slices_on_disk import SlicesOnDisk  # noqa: E402
+from tests.slices_on_disk import SlicesOnDisk
 
 if __name__ == "__main__":
     slices = SlicesOnDisk(Path(sys.argv.pop(1)))

@@ -209,6 +209,7 @@ def _everything_is_explained(gate: GateProcess, witness: Witness, killer: Killer
 
 def _nothing_is_left_when_all_is_removed(gate: GateProcess, daemon: Daemon, slices: SlicesOnDisk) -> None:
     root = DockerClient(str(daemon.socket))
+
     def removed() -> bool:
         present = root.call("GET", "/containers/json?all=1")
         for container in present:

@@ -5,13 +5,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
-from ..daemons import REPOSITORY, Daemon, running
+from ..daemons import Daemon
+from ..guarded import guarded, settings_file
 from ..lab import Lab
 
 Docker = Callable[..., tuple[int, str]]
@@ -23,38 +22,10 @@ CLAIMED = (
 )
 
 
-def _install(lib: Path) -> Path:
-    """Lay the programs out as a release does; returns the runtime's path."""
-    shutil.copytree(REPOSITORY / "plugins" / "module_utils", lib / "ds01", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(REPOSITORY / "files" / "ds01_guard", lib / "ds01_guard", ignore=shutil.ignore_patterns("__pycache__"))
-    return lib / "ds01_guard" / "oci-runtime.sh"
-
-
-def _settings_file(daemon: Daemon) -> Path:
-    """/etc/ds01/guard.json as the daemon's namespaces see it."""
-    pid = daemon.inside("true")[2]
-    return Path(f"/proc/{pid}/root/etc/ds01/guard.json")
-
-
 @pytest.fixture(scope="module")
 def daemon(lab: Lab) -> Iterator[Daemon]:
-    """dockerd 26 with the guard as default runtime, its own directories written into the guard's settings."""
-    directory = lab.path / "guard"
-    directory.mkdir()
-    runtime = _install(directory / "lib")
-    config = {
-        "runtimes": {"ds01-guard": {"path": str(runtime)}},
-        "default-runtime": "ds01-guard",
-        "cgroup-parent": "/ds01.slice/ds01-nogpu.slice",
-    }
-    state = directory / "dockerd-trixie"
-    cdi = directory / "cdi"
-    cdi.mkdir()
-    settings = {"mode": "enforce", "data_root": str(state / "data"), "exec_root": "/run/docker-exec", "cdi_dir": str(cdi)}
-    with running("trixie", directory, cdi, **config) as daemon:
-        _settings_file(daemon).parent.mkdir()
-        _settings_file(daemon).write_text(json.dumps(settings))
-        daemon.import_image("busybox:latest", lab.image)
+    """dockerd 26 with the guard as default runtime."""
+    with guarded("trixie", lab, lab.path / "guard") as daemon:
         yield daemon
 
 
@@ -181,7 +152,7 @@ def test_root_passes_the_guard_only_by_naming_another_runtime(docker: Docker) ->
 
 
 def test_settings_that_cannot_be_read_start_nothing(docker: Docker, daemon: Daemon) -> None:
-    settings = _settings_file(daemon)
+    settings = settings_file(daemon)
     kept = settings.read_text()
     try:
         settings.write_text('{"mode": "off"}')
