@@ -9,17 +9,20 @@ OCI runtime specification, config.md and config-linux.md.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from .oci_facts import DEFAULT_CAPABILITIES, GuardFacts, Violation
 from .oci_mounts import mounts
-from .slice_names import BUILD, NOGPU, claim_slice, nogpu_slice
+from .slice_names import BUILD, NOGPU, claim_slice, is_nogpu_slice, nogpu_slice
 
 Spec = dict[str, Any]
 Rule = Callable[[Spec, GuardFacts], Iterator[Violation]]
 
 _DEFAULT_DEVICES = frozenset({(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 1), (5, 2)})
+_OWN_PROGRAM = re.compile(r"/proc/\d+/exe", re.ASCII)
+"""How dockerd names itself in a hook: it runs its own program again."""
 _PTS_MAJOR = 136
 _REQUIRED_NAMESPACES = ("ipc", "mount", "network", "pid", "uts")
 _SYSCTLS = ("net.ipv4.ip_unprivileged_port_start", "net.ipv4.ping_group_range")
@@ -60,9 +63,14 @@ def slice_of(cgroups_path: str) -> str:
 
 
 def cgroup(spec: Spec, facts: GuardFacts) -> Iterator[Violation]:
-    """The cgroup is the person's slice, whatever annotations or parents were asked for."""
+    """The cgroup is the person's slice, whatever annotations or parents were asked for.
+
+    A step of the classic builder is a container without labels, which the gate puts into the slice without a GPU of whoever builds.
+    """
     path = _linux(spec).get("cgroupsPath", "")
-    if slice_of(str(path)) not in expected_slices(facts):
+    found = slice_of(str(path))
+    classic_build = facts.uid is None and not facts.build and is_nogpu_slice(found)
+    if found not in expected_slices(facts) and not classic_build:
         yield Violation("cgroup", "linux.cgroupsPath", f"{path!r}, expected a scope in {' or '.join(expected_slices(facts))}")
 
 
@@ -152,11 +160,11 @@ def confinement(spec: Spec, facts: GuardFacts) -> Iterator[Violation]:
 
 
 def hooks(spec: Spec, facts: GuardFacts) -> Iterator[Violation]:
-    """Hooks run as root on the host: dockerd's own network hook and those of the claim's spec, no other."""
+    """Hooks run as root on the host: dockerd's own network hook, in builds too, and those of the claim's spec, no other."""
     for stage, entries in (spec.get("hooks") or {}).items():
         for hook in entries or ():
             path, arguments = str(hook.get("path", "")), hook.get("args") or [""]
-            dockerd = path.startswith("/proc/") and path.endswith("/exe") and arguments[0] == "libnetwork-setkey" and not facts.build
+            dockerd = _OWN_PROGRAM.fullmatch(path) is not None and arguments[0] == "libnetwork-setkey"
             if not dockerd and path not in facts.claim.hook_paths:
                 yield Violation("hooks", f"hooks.{stage}", path)
 

@@ -14,6 +14,8 @@ NOGPU = "ds01-nogpu.slice"
 BUILD = "ds01-build.slice"
 _PATH = re.compile(r"/ds01\.slice/ds01-u(\d+)\.slice(?:/ds01-u\1-([a-z0-9]+)\.slice)?(?:/|$)")
 
+_NOGPU_OF = re.compile(r"ds01-u\d+-nogpu\.slice", re.ASCII)
+
 
 def user_slice(uid: int) -> str:
     """The slice that holds everything of one person."""
@@ -23,6 +25,11 @@ def user_slice(uid: int) -> str:
 def nogpu_slice(uid: int) -> str:
     """The slice of that person's containers without a GPU."""
     return f"ds01-u{uid}-nogpu.slice"
+
+
+def is_nogpu_slice(name: str) -> bool:
+    """Whether that is the slice of somebody's containers without a GPU."""
+    return _NOGPU_OF.fullmatch(name) is not None
 
 
 def claim_slice(uid: int, claim_id: str) -> str:

@@ -119,3 +119,10 @@ def test_what_is_forwarded_reads_back_strictly() -> None:
         assert isinstance(verdict, Forward)
         raw = verdict.body or b""
         assert strict_json.dump(strict_json.parse(raw)) == raw
+
+
+def test_an_image_with_a_namespace_is_looked_for_among_the_containers_first() -> None:
+    """``docker inspect team/image`` goes on to images when there is no such container, and to nothing after any other answer."""
+    verdict = world().ask("GET", "/v1.51/containers/alice/classic:1/json")
+    assert (status_of(verdict), verdict.body["message"]) == (404, "No such container: alice/classic:1")
+    assert status_of(world().ask("GET", "/v1.51/containers/alice/classic/logs")) == 403

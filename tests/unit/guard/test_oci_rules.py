@@ -162,6 +162,23 @@ def test_a_namespace_of_the_same_person_may_be_joined_and_no_other() -> None:
     assert [v.rule for v in violations(spec, nobody)] == ["namespaces"]
 
 
+def test_a_step_of_the_classic_builder_has_no_labels_and_runs_in_a_slice_without_gpus() -> None:
+    spec, step = clean(), GuardFacts(ID)
+    for parent, allowed in (("ds01-nogpu", True), ("ds01-u1001-nogpu", True), (f"ds01-u1001-{CLAIM}", False), ("ds01-u1001", False)):
+        spec["linux"]["cgroupsPath"] = f"{parent}.slice:docker:{ID}"
+        assert (violations(spec, step) == []) is allowed, parent
+
+
+def test_a_step_of_buildkit_has_the_network_hook_of_dockerd_and_no_other() -> None:
+    spec, step = clean(), GuardFacts("rooftxp82m3u5xz09im7oozqt", build=True)
+    spec["linux"]["cgroupsPath"] = "ds01-build.slice:build:rooftxp82m3u5xz09im7oozqt"
+    spec["mounts"] = [mount for mount in spec["mounts"] if mount["destination"] != "/data"]
+    assert violations(spec, step) == []
+    for path in ("/proc/1/../../tmp/exe", "/proc/self/exe", "/tmp/exe"):
+        spec["hooks"] = {"prestart": [{"path": path, "args": ["libnetwork-setkey"]}]}
+        assert [v.rule for v in violations(spec, step)] == ["hooks"], path
+
+
 @pytest.mark.parametrize(
     ("path", "slice_name"),
     [

@@ -132,6 +132,9 @@ def _route(method: str, where: Path, raw_path: str) -> tuple[Route, dict[str, st
         names = match_template(route.template, where.segments)
         if names is not None:
             return route, dict(names)
+    if method == "GET" and where.segments[0] == "containers" and where.segments[-1] == "json":
+        # ``docker inspect team/image``: the CLI asks for a container of that name first and goes on to images only after a 404.
+        raise Stop(404, f"No such container: {'/'.join(where.segments[1:-1])[:80]}", "not-yours")
     if "%" in raw_path:
         raise BadPath(f"path {raw_path[:80]!r} is no route of this server; percent escapes are understood in names only")
     raise Refusal(
