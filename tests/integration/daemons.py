@@ -92,6 +92,7 @@ class Daemon:
     cdi_dir: Path
     config: dict[str, object] = field(default_factory=dict)
     filtering: bool = False
+    environment: dict[str, str] = field(default_factory=dict)
     _holder: subprocess.Popen[bytes] | None = None
     _process: subprocess.Popen[bytes] | None = None
 
@@ -178,6 +179,7 @@ class Daemon:
                 stderr=log,
                 preexec_fn=die_with_parent,
                 start_new_session=True,
+                env={**os.environ, **self.environment},
             )
         wait_until(self._answers, 60, f"start of dockerd {self.release} (log: {self.log})")
 
@@ -271,9 +273,11 @@ def busybox_archive(target: Path, busybox: Path) -> Path:
 
 
 @contextlib.contextmanager
-def running(release: str, lab: Path, cdi_dir: Path, *, filtering: bool = False, **config: object) -> Iterator[Daemon]:
-    """A daemon for as long as the block runs."""
-    daemon = Daemon(release, lab, cdi_dir, dict(config), filtering)
+def running(
+    release: str, lab: Path, cdi_dir: Path, environment: dict[str, str] | None = None, *, filtering: bool = False, **config: object
+) -> Iterator[Daemon]:
+    """A daemon for as long as the block runs; ``environment`` is added to its own, ``config`` goes into its daemon.json."""
+    daemon = Daemon(release, lab, cdi_dir, dict(config), filtering, environment or {})
     try:
         yield daemon.open()
     finally:

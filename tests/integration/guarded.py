@@ -1,6 +1,6 @@
 # Copyright (c) ds01.infra contributors
 # SPDX-License-Identifier: MIT
-"""A daemon with the runtime guard as its default runtime, laid out as a release does it."""
+"""A daemon with the runtime guard as its default runtime and BuildKit's, laid out as a release does it."""
 
 from __future__ import annotations
 
@@ -30,8 +30,10 @@ def guarded(release: str, lab: Lab, directory: Path, **config: object) -> Iterat
     hidden = shutil.ignore_patterns("__pycache__")
     shutil.copytree(REPOSITORY / "plugins" / "module_utils", library / "ds01", ignore=hidden)
     shutil.copytree(REPOSITORY / "files" / "ds01_guard", library / "ds01_guard", ignore=hidden)
-    runtime = {"runtimes": {RUNTIME: {"path": str(library / "ds01_guard" / "oci-runtime.sh")}}, "default-runtime": RUNTIME}
-    with running(release, directory, cdi, **{**runtime, "cgroup-parent": "/ds01.slice/ds01-nogpu.slice", **config}) as daemon:
+    program = str(library / "ds01_guard" / "oci-runtime.sh")
+    runtime = {"runtimes": {RUNTIME: {"path": program}}, "default-runtime": RUNTIME, "cgroup-parent": "/ds01.slice/ds01-nogpu.slice"}
+    environment = {"DOCKER_BUILDKIT_RUNC_COMMAND": program}
+    with running(release, directory, cdi, environment, **{**runtime, **config}) as daemon:
         settings = {"mode": "enforce", "data_root": str(daemon.state / "data"), "exec_root": "/run/docker-exec", "cdi_dir": str(cdi)}
         settings_file(daemon).parent.mkdir()
         settings_file(daemon).write_text(json.dumps(settings))

@@ -1,6 +1,6 @@
 # Copyright (c) ds01.infra contributors
 # SPDX-License-Identifier: MIT
-"""Clients from dev/client-tree, unmodified, as ordinary people: buildx as a plugin of the docker CLI, the dev container CLI with its node."""
+"""More clients, unmodified, as ordinary people: buildx as a plugin of the docker CLI, and the dev container CLI with its node."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from tests.integration.daemons import REPOSITORY
+from tests.integration.daemons import REPOSITORY, tree
 from tests.integration.gate.people import Desk
-from tests.integration.lab import Lab
+from tests.integration.lab import CLIENT_RELEASE, Lab
 
 _LIBRARIES = "usr/lib/x86_64-linux-gnu"
 
@@ -26,27 +26,27 @@ class MoreClients:
         self._bin = self._tree / "ds01"
 
     def prepare(self) -> MoreClients:
-        """Copy, and write starters that give each program the libraries of its own release."""
-        built = subprocess.run([str(REPOSITORY / "dev" / "client-tree")], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
-        for part in (_LIBRARIES, "usr/libexec", "npm"):
-            shutil.copytree(Path(built) / part, self._tree / part, symlinks=True)
-        (self._tree / "usr/bin").mkdir()
-        shutil.copy2(Path(built) / "usr/bin/node", self._tree / "usr/bin/node")
-        plugins = self._bin / "plugins"
+        """Write starters that give each program the libraries of its own release."""
+        plugins, client = self._bin / "plugins", self._lab.client
         plugins.mkdir(parents=True)
-        own = f"{self._tree / _LIBRARIES}"
-        client = self._lab.client
-        self._starter(plugins / "docker-buildx", own, self._tree / "usr/libexec/docker/cli-plugins/docker-buildx")
-        self._starter(plugins / "docker-compose", str(client), client / "docker-compose")
-        self._starter(self._bin / "docker", str(client), client / "docker")
-        self._starter(self._bin / "docker-compose", str(client), client / "docker-compose")
-        self._starter(
-            self._bin / "devcontainer", own, self._tree / "usr/bin/node", self._tree / "npm/node_modules/@devcontainers/cli/devcontainer.js"
-        )
+        shutil.copy2(tree(CLIENT_RELEASE) / "usr/libexec/docker/cli-plugins/docker-buildx", self._tree)
+        self._starter(plugins / "docker-buildx", client, self._tree / "docker-buildx")
+        for directory, name in ((plugins, "docker-compose"), (self._bin, "docker-compose"), (self._bin, "docker")):
+            self._starter(directory / name, client, client / name)
         return self
 
-    def _starter(self, path: Path, libraries: str, *program: Path) -> None:
-        loader = self._lab.client / "ld.so" if libraries == str(self._lab.client) else Path(libraries) / "ld-linux-x86-64.so.2"
+    def with_devcontainers(self) -> MoreClients:
+        """Copy dev/client-tree."""
+        built = subprocess.run([str(REPOSITORY / "dev" / "client-tree")], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+        for part in (_LIBRARIES, "npm"):
+            shutil.copytree(Path(built) / part, self._tree / part, symlinks=True)
+        shutil.copy2(Path(built) / "usr/bin/node", self._tree)
+        script = self._tree / "npm/node_modules/@devcontainers/cli/devcontainer.js"
+        self._starter(self._bin / "devcontainer", self._tree / _LIBRARIES, self._tree / "node", script)
+        return self
+
+    def _starter(self, path: Path, libraries: Path, *program: Path) -> None:
+        loader = libraries / ("ld.so" if libraries == self._lab.client else "ld-linux-x86-64.so.2")
         words = " ".join(str(word) for word in program)
         path.write_text(f'#!/bin/sh\nexec {loader} --library-path {libraries} {words} "$@"\n')
         path.chmod(0o755)
