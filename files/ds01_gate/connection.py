@@ -28,6 +28,7 @@ from ds01.core.policy_model import GateSettings
 from ds01.core.refusal import Refusal
 from ds01.core.v1_table import PREFIX
 from ds01.docker_upstream import DaemonRefused, DaemonUnavailable
+from ds01.image_tags import TagsUnwritable
 from ds01.peer_identity import Peer
 from ds01.policy_file import PolicyFile
 from ds01_gate.audit import Audit
@@ -140,7 +141,7 @@ class Connection:
             )
         except DaemonRefused as error:
             answer = Answer(error.status if error.status < 500 else 503, {"message": error.message}, "daemon-refused")
-        except (ServerFault, PathServerGone) as error:
+        except (ServerFault, PathServerGone, TagsUnwritable) as error:
             answer = Answer(503, {"message": str(error)}, "server-fault")
         except Exception as error:
             # Whatever a bug does here, the request has not been forwarded, or its answer was cut off: never half judged.

@@ -136,7 +136,7 @@ class Allocator:
                 return None
             hold = claim.hold if hold_s is None else hold_s
             if hold > 0:
-                self._rewrite(replace(claim, held_until=self._clock() + hold, ends_at=None))
+                self._hold(claim, self._clock() + hold)
             else:
                 self._remove(claim)
                 self._settle()
@@ -169,9 +169,12 @@ class Allocator:
             for claim_id in plan.drop:
                 self._remove(by_id[claim_id])
             for claim_id, until in (plan.hold or {}).items():
-                self._rewrite(replace(by_id[claim_id], held_until=until, ends_at=None))
+                self._hold(by_id[claim_id], until)
             for claim_id in plan.resume:
-                self._rewrite(replace(by_id[claim_id], held_until=None, renewed_at=now))
+                try:
+                    self._rewrite(replace(by_id[claim_id], held_until=None, renewed_at=now))
+                except OSError as error:
+                    _LOG.warning("claim %s stays held until the next look, though its container runs: %s", claim_id, error)
             for uid, claim_id in plan.close:
                 self._close(uid, claim_id)
             self._settle()
@@ -254,6 +257,15 @@ class Allocator:
     def _open_and_write(self, claim: Claim, spec: dict[str, Any]) -> None:
         self._slices.open_claim_slice(claim.uid, claim.id, device_nodes(spec, numbers))
         self._store.write(claim.id, spec)
+
+    def _hold(self, claim: Claim, until: float) -> None:
+        """Keep the devices of a stopped container. Where that can't be written down (a full disk) the claim ends."""
+        try:
+            self._rewrite(replace(claim, held_until=until, ends_at=None))
+        except OSError as error:
+            _LOG.warning("claim %s ends and is not held: %s", claim.id, error)
+            self._remove(claim)
+            self._settle()
 
     def _rewrite(self, claim: Claim) -> None:
         """The same devices, other times. A spec that can't be read any more is dropped: nothing could start with it."""

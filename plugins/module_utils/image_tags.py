@@ -17,6 +17,10 @@ from pathlib import Path
 _DEFAULT_DOMAIN = "docker.io"
 
 
+class TagsUnwritable(Exception):
+    """The table could not be written and is as it was; the message is for the person who asked."""
+
+
 @dataclass(frozen=True)
 class Writer:
     """Who wrote a reference, and whether they were an admin then."""
@@ -117,8 +121,13 @@ class ImageTags:
         self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         temporary = self._path.with_name(f".{self._path.name}.tmp")
         document = {"writers": {ref: {"user": one.user, "admin": one.admin} for ref, one in sorted(writers.items())}, "makers": makers}
-        with temporary.open("w", encoding="utf-8") as stream:
-            json.dump(document, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.rename(temporary, self._path)
+        try:
+            with temporary.open("w", encoding="utf-8") as stream:
+                json.dump(document, stream)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.rename(temporary, self._path)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            why = f"who writes which image can't be noted ({error}); tell the administrator, the disk may be full"
+            raise TagsUnwritable(why) from error

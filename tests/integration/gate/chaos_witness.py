@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ds01.docker_upstream import DaemonRefused, DaemonUnavailable, DockerClient
 from tests.integration.daemons import Daemon
 
 _CONTAINER = re.compile(r"/([0-9a-f]{64})(?:\.scope)?(?:/|$)", re.MULTILINE)
@@ -92,4 +93,13 @@ class Witness(threading.Thread):
         for device, holders in shared(running_nodes(self._daemon)).items():
             again_running = running_nodes(self._daemon)
             if all(device in again_running.get(one, ()) for one in holders):
-                self.doubles.append(f"containers {sorted(one[:12] for one in holders)} share {device}")
+                self.doubles.append(f"{device} is in {', '.join(self._described(one, table) for one in sorted(holders))}")
+
+    def _described(self, identity: str, table: Mapping[str, Any]) -> str:
+        """A container as dockerd knows it and as the claims do."""
+        said = "is away"
+        with contextlib.suppress(DaemonUnavailable, DaemonRefused):
+            found = DockerClient(str(self._daemon.socket)).find(f"/containers/{identity}/json")
+            said = "knows it not" if found is None else f"says {found['State']['Status']}"
+        held = [one for one, claim in table.items() if claim["container_id"] == identity]
+        return f"{identity[:12]} (dockerd {said}, claims {held})"
