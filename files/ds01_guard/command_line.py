@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _GLOBAL_WITH_VALUE = ("--root", "--log", "--log-format", "--criu", "--rootless")
 _COMMAND_WITH_VALUE = (
@@ -14,8 +14,7 @@ _COMMAND_WITH_VALUE = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class CommandLine:
+class CommandLine(NamedTuple):
     """``bundle`` is the directory with config.json (runc's default: the working directory)."""
 
     command: str

@@ -16,7 +16,6 @@ from ds01.core.oci_rules import violations
 from .build_cgroup import build_cgroup, write_spec
 from .command_line import CommandLine, parse
 from .gathering import facts_for
-from .reporting import to_client, to_journal
 
 SETTINGS = "/etc/ds01/guard.json"
 _DEFAULTS = {"mode": "enforce", "data_root": "/var/lib/docker", "exec_root": "/var/run/docker", "cdi_dir": "/run/cdi"}
@@ -52,6 +51,8 @@ def check(line: CommandLine, settings: dict[str, str]) -> list[str]:
 def refused(arguments: list[str]) -> bool:
     """Judge ``[RUNTIME, *runc's arguments]``; True when the runtime must not run, and then everybody has been told why."""
     if arguments[0] == "--refuse-exec":
+        from .reporting import to_client, to_journal  # here and below: most starts are not refused, and sockets and dates take long
+
         line = parse(arguments[2:])
         to_journal({"event": "guard.refused", "container": line.container_id, "why": ["privileged exec"]})
         to_client("ds01-guard: exec refused: a privileged exec would leave the container. Use docker exec without --privileged", line.log)
@@ -65,6 +66,8 @@ def refused(arguments: list[str]) -> bool:
         wrong = [f"the container could not be judged ({type(error).__name__}: {error})"]
     if not wrong:
         return False
+    from .reporting import to_client, to_journal
+
     enforced = settings["mode"] == "enforce"
     to_journal({"event": "guard.refused" if enforced else "guard.would_refuse", "container": line.container_id, "why": wrong})
     if enforced:

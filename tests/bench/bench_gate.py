@@ -1,6 +1,6 @@
 # Copyright (c) ds01.infra contributors
 # SPDX-License-Identifier: MIT
-"""What the gate costs: the same request to dockerd's own socket and through the gate, in turns, as ratios of medians.
+"""What gate and guard cost: the same request to dockerd's own socket and through the gate, in turns, as medians of the ratios of pairs.
 
     python tests/bench/bench_gate.py [--release sid] [--rounds 20] [--containers 0 10 100] [--json FILE]
 
@@ -8,7 +8,8 @@
 ``list`` is the request of ``ps`` alone (no target: dockerd answers it in a fraction of a millisecond), ``create`` makes a container
 (removed outside the clock), ``run`` is create, start and wait, ``run --gpus`` is that with one claim, against a CDI device that is there
 already. The daemon is asked for what the gate makes of the request (limits, slice, log settings): it is the gate that is measured here, not
-what a nested control group costs dockerd.
+what a nested control group costs dockerd. Through the gate the runtime guard is the runtime, as on a server; directly it is plain runc.
+``guard`` is the guard alone: a run with it against one without it, both on dockerd's own socket; ``exec`` the same for an exec.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -26,12 +28,13 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / ".cache" / "lib"), str(ROOT / "files")]
 
 from ds01.docker_upstream import DockerClient, Link  # noqa: E402
-from tests.integration.daemons import Daemon, running  # noqa: E402
+from tests.integration.daemons import Daemon  # noqa: E402
 from tests.integration.gate.gate_process import GateProcess, gate_before  # noqa: E402
 from tests.integration.gate.people import acting_as  # noqa: E402
+from tests.integration.guarded import RUNTIME, guarded  # noqa: E402
 from tests.integration.lab import Lab, Person, lab  # noqa: E402
 
-TARGETS = {"ps": 1.1, "create": 1.2, "run": 1.1, "run --gpus": 1.25}
+TARGETS = {"ps": 1.1, "create": 1.15, "run": 1.1, "run --gpus": 1.25}
 FILLERS_OF = ("alice", "bob")
 Call = Callable[[str, str, Any], Any]
 
@@ -92,9 +95,11 @@ class Bench:
         plain, with_gpu = _body(), _body(DeviceRequests=[{"Count": 1, "Capabilities": [["gpu"]]}])
         present = [{"Driver": "cdi", "DeviceIDs": ["bench.test/gpu=0"]}]
         self._bodies = {
-            "run": {"gate": plain, "direct": self._made_of(plain)},
-            "run --gpus": {"gate": with_gpu, "direct": self._made_of(with_gpu, DeviceRequests=present)},
+            "run": {"gate": plain, "direct": self._made_of(plain, Runtime="runc")},
+            "run --gpus": {"gate": with_gpu, "direct": self._made_of(with_gpu, DeviceRequests=present, Runtime="runc")},
         }
+        self._direct = (str(daemon.socket), None)
+        self._running = {way: self._started(runtime) for way, runtime in (("gate", RUNTIME), ("direct", "runc"))}
 
     def _made_of(self, body: dict[str, Any], **changes: Any) -> dict[str, Any]:
         """What the gate makes of a request."""
@@ -102,6 +107,14 @@ class Bench:
         made = self._root.call("GET", f"/containers/{identity}/json")
         self._root.call("DELETE", f"/containers/{identity}")
         return {**body, "Labels": made["Config"]["Labels"], "HostConfig": {**made["HostConfig"], **changes}}
+
+    def _started(self, runtime: str) -> str:
+        """A container that runs under that runtime."""
+        body = {**self._bodies["run"]["direct"], "Cmd": ["sleep", "3600"]}
+        host = {**body["HostConfig"], "Runtime": runtime}
+        identity = str(self._root.call("POST", "/containers/create", {**body, "HostConfig": host})["Id"])
+        self._root.call("POST", f"/containers/{identity}/start")
+        return identity
 
     def fill(self, count: int) -> None:
         """Have ``count`` running containers, of two people in turns."""
@@ -120,24 +133,47 @@ class Bench:
             "create": self._create,
             "run": lambda way: _run(*self._paths[way], self._bodies["run"][way]),
             "run --gpus": lambda way: _run(*self._paths[way], self._bodies["run --gpus"][way]),
+            "guard": self._guard,
+            "exec": self._exec,
         }
         table = {}
         for name, operation in operations.items():
-            repeats = rounds if name.startswith("run") else rounds * 5
+            repeats = rounds if name.startswith("run") or name in ("guard", "exec") else rounds * 5
             spent: dict[str, list[float]] = {"direct": [], "gate": []}
             for turn in range(repeats + 2):
                 for way in ("direct", "gate") if turn % 2 else ("gate", "direct"):
                     value = operation(way)
                     if turn >= 2:
                         spent[way].append(value)
-            medians = {way: statistics.median(values) for way, values in spent.items()}
-            table[name] = {**medians, "ratio": medians["gate"] / medians["direct"]}
+            pairs = list(zip(spent["gate"], spent["direct"], strict=True))
+            table[name] = {
+                **{way: statistics.median(values) for way, values in spent.items()},
+                "ratio": statistics.median(gate / direct for gate, direct in pairs),
+                "added": statistics.median(gate - direct for gate, direct in pairs),
+            }
         return table
+
+    def _guard(self, way: str) -> float:
+        body = self._bodies["run"]["direct"]
+        runtime = RUNTIME if way == "gate" else "runc"
+        return _run(*self._direct, {**body, "HostConfig": {**body["HostConfig"], "Runtime": runtime}})
+
+    def _exec(self, way: str) -> float:
+        caller = Caller(*self._direct)
+
+        def work() -> None:
+            made = caller.call("POST", f"/containers/{self._running[way]}/exec", {"Cmd": ["true"]})["Id"]
+            caller.call("POST", f"/exec/{made}/start", {"Detach": True})
+
+        return _timed(work)[0]
 
     def _ps(self, way: str) -> float:
         path, person = self._paths[way]
-        arguments = ("ps", "--filter", "label=ds01.user=alice")
-        return _timed(lambda: self._gate.lab.run(Path(path), person, *arguments))[0]
+        command = self._gate.lab.docker(Path(path), person, "ps", "--filter", "label=ds01.user=alice")
+        if person is None:  # a person's client is started by setpriv: that is the same for both then
+            command = ["setpriv", "--reuid", "0", "--regid", "0", "--clear-groups", "--", *command]
+        environment = self._gate.lab.environment(person)
+        return _timed(lambda: subprocess.run(command, env=environment, cwd="/", stdout=subprocess.DEVNULL, check=True))[0]
 
     def _list(self, way: str) -> float:
         path, person = self._paths[way]
@@ -161,11 +197,10 @@ def _bench(release: str, rounds: int, sizes: list[int]) -> dict[int, dict[str, d
 
 def _in_lab(place: Lab, release: str, rounds: int, sizes: list[int]) -> dict[int, dict[str, dict[str, float]]]:
     people = {name: place.add_person(name, uid, "docker") for name, uid in (("alice", 5001), ("bob", 5002))}
-    with running(release, place.path, place.cdi(release)) as daemon:
-        daemon.import_image("busybox:latest", place.image)
+    with guarded(release, place, place.path / "bench") as daemon:
         node = {"path": "/dev/nvidia0", "type": "c", "major": 195, "minor": 0}
         spec = {"cdiVersion": "0.6.0", "kind": "bench.test/gpu", "devices": [{"name": "0", "containerEdits": {"deviceNodes": [node]}}]}
-        (place.cdi(release) / "bench.json").write_text(json.dumps(spec))
+        (daemon.cdi_dir / "bench.json").write_text(json.dumps(spec))
         with gate_before(place, daemon, "bench", reconcile_seconds=3600) as gate:
             bench = Bench(daemon, gate, people)
             results = {}
@@ -177,19 +212,20 @@ def _in_lab(place: Lab, release: str, rounds: int, sizes: list[int]) -> dict[int
 
 def _print(results: dict[int, dict[str, dict[str, float]]]) -> bool:
     good = True
-    sys.stdout.write(f"{'containers':>10}  {'operation':<11} {'direct ms':>10} {'gate ms':>10} {'ratio':>7} {'target':>7}\n")
+    heads = f"{'containers':>10}  {'operation':<11} {'direct ms':>10} {'gate ms':>10} {'added ms':>9} {'ratio':>7} {'target':>7}"
+    sys.stdout.write(heads + "\n")
     for size, table in results.items():
         for name, row in table.items():
             target = TARGETS.get(name)
             met = target is None or row["ratio"] <= target
             good = good and met
             mark = "" if met else "  above target"
-            numbers = f"{row['direct']:>10.2f} {row['gate']:>10.2f} {row['ratio']:>7.2f}"
+            numbers = f"{row['direct']:>10.2f} {row['gate']:>10.2f} {row['added']:>9.2f} {row['ratio']:>7.2f}"
             sys.stdout.write(f"{size:>10}  {name:<11} {numbers} {target or '':>7}{mark}\n")
     sizes = sorted(results)
     for name in next(iter(results.values())):
-        added = [results[size][name]["gate"] - results[size][name]["direct"] for size in (sizes[0], sizes[-1])]
-        sys.stdout.write(f"{name:<11} the gate adds {added[0]:.2f} ms with {sizes[0]} containers, {added[1]:.2f} ms with {sizes[-1]}\n")
+        first, last = (results[size][name]["added"] for size in (sizes[0], sizes[-1]))
+        sys.stdout.write(f"{name:<11} the gate adds {first:.2f} ms with {sizes[0]} containers, {last:.2f} ms with {sizes[-1]}\n")
     return good
 
 

@@ -1,10 +1,15 @@
 # Copyright (c) ds01.infra contributors
 # SPDX-License-Identifier: MIT
-"""What the runtime guard knows about a container beside its OCI spec: whose it is, and what its claim makes reachable."""
+"""What the runtime guard knows about a container beside its OCI spec: whose it is, and what its claim makes reachable.
+
+Named tuples, because the guard runs at each start of a container and importing ``dataclasses`` would be a third of its time.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
 
 DEFAULT_CAPABILITIES = frozenset(
     "CAP_" + name
@@ -16,8 +21,7 @@ DEFAULT_CAPABILITIES = frozenset(
 """What dockerd gives a container that asks for nothing (moby, oci/caps/defaults.go)."""
 
 
-@dataclass(frozen=True)
-class ClaimFacts:
+class ClaimFacts(NamedTuple):
     """The container edits of a claim's CDI spec: device numbers, mount sources and hook paths that it may bring along."""
 
     device_nodes: frozenset[tuple[int, int]] = frozenset()
@@ -25,8 +29,7 @@ class ClaimFacts:
     hook_paths: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True)
-class GuardFacts:
+class GuardFacts(NamedTuple):
     """``uid`` is None for a container without the gate's labels; ``build`` marks a step of an image build.
 
     ``namespace_owner`` maps the path of a namespace to join to the uid whose container it belongs to (None: nobody's).
@@ -40,11 +43,10 @@ class GuardFacts:
     build: bool = False
     data_root: str = "/var/lib/docker"
     exec_root: str = "/var/run/docker"
-    namespace_owner: dict[str, int | None] = field(default_factory=dict)
+    namespace_owner: Mapping[str, int | None] = MappingProxyType({})
 
 
-@dataclass(frozen=True)
-class Violation:
+class Violation(NamedTuple):
     """One thing in a spec that is not allowed: which rule, where in the spec, what was found."""
 
     rule: str
