@@ -240,8 +240,7 @@ class ClaimKeeper:
             for one in containers
         ]
         states += [ContainerState(one, True) for one in flying - {state.id for state in states}]
-        ended = {state.id: self._finished_at(state.id) for state in states if not state.alive and self._holds_unheld(state.id)}
-        states = [ContainerState(s.id, s.alive, s.claim_id, ended.get(s.id)) for s in states]
+        states = [self._looked_at(one) if not one.alive and self._holds_unheld(one.id) else one for one in states]
         before = {claim.id: claim for claim in self.allocator.claims()}
         plan = self.allocator.reconcile(states, listed_at if first else listed_at + START_GRACE_S - _OWN_GRACE_S)
         for claim in (before[one] for one in plan.drop if one in before):
@@ -277,9 +276,16 @@ class ClaimKeeper:
         found = self._docker.find(f"/containers/{segment(container_id)}/json")
         return None if found is None else dict(found["State"])
 
-    def _finished_at(self, container_id: str) -> float | None:
-        state = self._state(container_id)
-        return None if state is None else moment(str(state.get("FinishedAt", _NEVER)))
+    def _looked_at(self, listed: ContainerState) -> ContainerState:
+        """A container that the list says does not run, looked at itself before its claim is touched.
+
+        The list may be older than a start that is under way, begun by a gate that was killed. The look at one container waits until
+        dockerd has ended what it does with it.
+        """
+        state = self._state(listed.id)
+        if state is None:
+            return listed
+        return ContainerState(listed.id, _alive(state), listed.claim_id, moment(str(state.get("FinishedAt", _NEVER))))
 
     def restart_failed(self, limits_of: Callable[[int], Limits]) -> None:
         """Start again what dockerd could not start by itself because its claim was gone: after a reboot, or a restart behind the
