@@ -32,11 +32,11 @@ class Session:
         try:
             self.wire.send(word.encode() + b"\n")
             while word.encode() + b"\n" not in self.heard:
-                head = self.wire._file.read(8)
+                head = self.wire.read(8)
                 if len(head) < 8:
                     return False
                 stream, size = struct.unpack(">B3xI", head)
-                data = self.wire._file.read(size)
+                data = self.wire.read(size)
                 if len(data) < size or stream != _STDOUT:
                     return False
                 self.heard += data

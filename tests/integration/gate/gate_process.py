@@ -168,6 +168,13 @@ class GateProcess:
             raise RuntimeError("the gate does not run")
         return self._gate.pid
 
+    @property
+    def splice_pid(self) -> int:
+        """The splice program's pid."""
+        if self._splice is None:
+            raise RuntimeError("the splice program does not run")
+        return self._splice.pid
+
     def kill(self) -> None:
         """kill -9."""
         self.stop(signal.SIGKILL)

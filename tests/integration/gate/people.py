@@ -111,6 +111,10 @@ class Wire:
                 body = self._file.read()
         return Reply(status, headers, body)
 
+    def read(self, size: int) -> bytes:
+        """So many bytes as they come; fewer at the end of the connection."""
+        return self._file.read(size)
+
     def rest(self) -> bytes:
         """Everything until the connection ends."""
         return self._file.read()

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import statistics
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +15,7 @@ from tests.integration.gate.gate_process import policy
 from tests.integration.gate.people import Desk, Wire
 
 CONNECTIONS = 200
+TERMINALS = 200
 _LIST = b"GET /v1.45/containers/json HTTP/1.1\r\nHost: d\r\n\r\n"
 _CREATE = b"POST /v1.45/containers/create HTTP/1.1\r\nHost: d\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -95,3 +97,30 @@ def test_a_drip_of_heads_holds_no_connection(alice: Desk, bob: Desk) -> None:
                 one.close()
         assert bob.ask("GET", "/_ping").status == 200
     assert crowd == [], f"{len(crowd)} connections are still open after {time.monotonic() - started:.0f} s"
+
+
+def _unshared_kib(pid: int) -> int:
+    """A process's share of the memory: what it shares with others counts in parts."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return int(next(line.split()[1] for line in lines if line.startswith("Pss:")))
+
+
+def test_two_hundred_terminals_cost_less_than_eighty_megabytes(alice: Desk) -> None:
+    """Gate and splice program together, with all of them open."""
+    alice.gate.write_policy(policy(alice.lab, connections=TERMINALS + 50))
+    alice.must("run", "-d", "-i", "--name", "talk", "busybox", "cat")
+    wires = []
+    for _ in range(TERMINALS):
+        wire = alice.wire()
+        upgrade = b"HTTP/1.1\r\nHost: d\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 0\r\n\r\n"
+        wire.send(b"POST /v1.45/containers/talk/attach?stream=1&stdin=1&stdout=1 " + upgrade)
+        assert wire.head()[0] == 101
+        wires.append(wire)
+    wires[0].send(b"heard by all\n")
+    for wire in wires:
+        assert wire.read(8 + 13)[8:] == b"heard by all\n"
+    used = sum(_unshared_kib(pid) for pid in (alice.gate.pid, alice.gate.splice_pid))
+    for wire in wires:
+        wire.close()
+    assert used < 80 * 1024, f"{used} KiB for {TERMINALS} terminals"
+    sys.stdout.write(f"{TERMINALS} terminals: {used} KiB in the gate and the splice program together\n")
