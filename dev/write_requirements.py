@@ -1,6 +1,6 @@
 # Copyright (c) ds01.infra contributors
 # SPDX-License-Identifier: MIT
-"""Makes docs/requirements.md from docs/requirements.yml and what the walk through the first milestone saw (docs/m1.json).
+"""Makes docs/requirements.md from docs/requirement_rows.yml and what the walk through the first milestone saw (docs/m1.json).
 
 ``--results FILE`` first takes the rows of a new walk into docs/m1.json; a walk of some rows leaves the others as they are. ``--check`` says
 whether the page is up to date, and writes nothing.
@@ -17,11 +17,11 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
-SOURCE, WALK, PAGE = (ROOT / "docs" / name for name in ("requirements.yml", "m1.json", "requirements.md"))
+SOURCE, WALK, PAGE = (ROOT / "docs" / name for name in ("requirement_rows.yml", "m1.json", "requirements.md"))
 _HEAD = """# Requirements
 
 What the mission asks for, by id; what does it; what shows it. "delivered" in the first milestone means that its walk passed on a freshly
-converged lab server. Made by `dev/write_requirements.py` from `docs/requirements.yml` and the last walk (`make test-m1`, `docs/m1.json`).
+converged lab server. Made by `dev/write_requirements.py` from `docs/requirement_rows.yml` and the last walk (`make test-m1`, `docs/m1.json`).
 """
 
 

@@ -37,8 +37,8 @@ def test_a_declared_layout_changes_the_least(world: World, row: Row) -> None:
     before = _layout(world)
     world.start("student1", "holder", "--gpus all --label ds01.gpu=2g.10gb")
     held = world.claims()[0]["devices"][0]
-    other = [{"gpu": "0", "mode": "off"}, {"gpu": "1", "mode": "off"}]
-    other += [{"gpu": str(number), "instances": [{"profile": "2g.10gb"}] + [{"profile": "1g.5gb"}] * 5} for number in (2, 3)]  # type: ignore[dict-item, list-item]
+    instances = [{"profile": "2g.10gb"}] + [{"profile": "1g.5gb"}] * 5
+    other = [*({"gpu": number, "mode": "off"} for number in "01"), *({"gpu": number, "instances": instances} for number in "23")]
     changed = world.playbook("site.yml", "--tags", "mig", "-e", json.dumps({"mig_gpus": other}))
     after = _layout(world)
     assert world.running("holder")
