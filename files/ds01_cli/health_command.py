@@ -23,9 +23,9 @@ from .screen import paint, printable, table
 _WAIT_S = 8.0
 _COLOURS = {Level.OK: "green", Level.ABSENT: "dim", Level.WARN: "yellow", Level.FAIL: "red"}
 _EXAMPLES = """examples:
-  sudo ds01 health              every part
-  sudo ds01 health --problems   only what is not well
-  sudo ds01 health --json       for programs
+  ds01 health              every part, as root; else the parts that you can see
+  ds01 health --problems   only what is not well
+  ds01 health --json       for programs
 
 exit codes: 0 all is well, 1 somebody should look, 2 something does not work
 """
