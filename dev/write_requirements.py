@@ -21,7 +21,8 @@ SOURCE, WALK, PAGE = (ROOT / "docs" / name for name in ("requirement_rows.yml", 
 _HEAD = """# Requirements
 
 What the mission asks for, by id; what does it; what shows it. "delivered" in the first milestone means that its walk passed on a freshly
-converged lab server. Made by `dev/write_requirements.py` from `docs/requirement_rows.yml` and `docs/m1.json`, the last walk (`make test-m1`).
+converged lab server. Made by `dev/write_requirements.py` from `docs/requirement_rows.yml` and the last walk
+(`make test-m1`, which leaves it in `docs/m1.json`).
 """
 
 
