@@ -9,7 +9,7 @@ import re
 from urllib.parse import unquote, unquote_plus
 
 from ds01.core.gate.request_head import BadHead, parse_head, serialise
-from ds01.core.gate.verdict import Forward
+from ds01.core.gate.verdict import Forward, SweepImages
 from tests.fuzz.fuzz_effort import Tally
 from tests.fuzz.target_grammar import request_line
 from tests.unit.gate.gate_world import GPU_ID, OWN_EXEC, OWN_ID, World
@@ -106,6 +106,9 @@ def test_targets() -> None:
         try:
             verdict = world.ask(method, target.encode("utf-8").decode("latin-1"), {"Cmd": ["id"]} if target.endswith("/exec") else None)
         except BadHead:
+            continue
+        if isinstance(verdict, SweepImages):
+            assert verdict.user == "alice", tally.where
             continue
         if not isinstance(verdict, Forward):
             assert verdict.status in _STATUSES, f"{tally.where}: {verdict} for {method} {target}"
