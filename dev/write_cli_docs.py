@@ -28,6 +28,8 @@ gate, as whoever runs it.
 `ds01 policy check` give 1 when they find something. Colour only on a terminal, and not with `NO_COLOR`. `--json` is stable: keys are
 added, never renamed.
 
+`ds01 admin` has the commands of administrators below it once more (`ds01 admin top` is `ds01 top`), so that they are found together.
+
 Completion is installed for bash. For zsh put `source <(ds01 completion zsh)` into `~/.zshrc`.
 """
 
@@ -75,7 +77,8 @@ def text() -> str:
     lines = [_HEAD.rstrip()]
     seen: set[int] = set()
     for node in tree(parser()):
-        if node.path and not node.children and id(node.parser) not in seen:  # another name of a command is the same parser
+        # Another name of a command is the same parser, and what stands below admin stands by itself, too.
+        if node.path and not node.children and not node.path.startswith("admin ") and id(node.parser) not in seen:
             seen.add(id(node.parser))
             lines += _command(node.path, node.parser)
     return "\n".join(lines) + "\n"

@@ -87,6 +87,9 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
     "policy check": (("policy check policy.yml", "every mistake in it"),),
     "policy explain": (("policy explain alice", "what holds for alice, and which rule set it"),),
     "policy schema": (("policy schema", "the policy's shape as JSON Schema"),),
+    "reserve add": (("reserve add exam --gpu 2 --group students --from 2h --for 4h --reason exam", "one GPU for a group"),),
+    "reserve list": (("reserve list --all", "also those that are over"),),
+    "reserve remove": (("reserve remove exam", "end it"),),
     "workloads": (("workloads", "what of yours uses a GPU"), ("workloads --by-user", "one line a person (administrators)")),
     "top": (("top", "live, ends with q"), ("top --once", "one picture")),
     "broadcast": (("broadcast The server restarts at 18:00", "to everybody's inbox and terminals"),),
@@ -104,7 +107,8 @@ def _lines(found: Sequence[tuple[str, str]]) -> list[str]:
 def add_examples(parser: argparse.ArgumentParser) -> None:
     """Put the examples below the help of every command of the tree that has some."""
     for node in tree(parser):
-        found = EXAMPLES.get(node.path)
+        # ``ds01 admin top`` is ``ds01 top``.
+        found = EXAMPLES.get(node.path.removeprefix("admin "))
         if found:
             before = f"{node.parser.epilog.rstrip()}\n\n" if node.parser.epilog else ""
             node.parser.epilog = f"{before}examples:\n" + "\n".join(_lines(found))
