@@ -101,7 +101,8 @@ def own_images() -> list[OwnImage]:
 
 
 def shared_images() -> list[OwnImage]:
-    """Images that everybody may run: names without a person before them."""
+    """Images that everybody may run: not built here by somebody for themselves, which the gate's label tells, and not the caller's."""
+    own = f"{namespace()}/"
     entries = call("GET", "/images/json")
     tags = ((tag, entry) for entry in entries for tag in entry.get("RepoTags") or ())
     return sorted(
@@ -110,7 +111,7 @@ def shared_images() -> list[OwnImage]:
                 tag, tag, "shared", (entry.get("Labels") or {}).get(DESCRIPTION_LABEL) or "", entry["Id"], entry["Size"], entry["Created"]
             )
             for tag, entry in tags
-            if "/" not in tag
+            if not tag.startswith(own) and not (entry.get("Labels") or {}).get("ds01.user")
         ),
         key=lambda one: one.ref,
     )
