@@ -39,6 +39,7 @@ from ds01_gate.forwarding import Forwarder, plain_answer
 from ds01_gate.judgement import Judgement
 from ds01_gate.known_request import KnownRequest
 from ds01_gate.maintenance import MaintenanceGuard
+from ds01_gate.measures import Measures, verdict_of
 from ds01_gate.recorder import Recorder
 from ds01_gate.settings import Settings
 from ds01_gate.streams import Streams
@@ -68,6 +69,7 @@ class Services:
     effects: Effects
     streams: Streams
     traffic: Traffic
+    measures: Measures
     api: V1Api
     maintenance: MaintenanceGuard
     waiting: TurnWait
@@ -100,6 +102,7 @@ class Connection:
                 except BadHead as error:
                     self.idle = False
                     self._say(None, Answer(error.status, {"message": str(error)}, "bad-head"), keep=False)
+                    self._services.measures.answered("refused", "bad-head")
                     if self._services.audit.refusal(self._peer.uid, pid=self._peer.pid, rule="bad-head", why=str(error)):
                         self._services.recorder.record("gate.denied", uid=self._peer.uid, details={"rule": "bad-head", "why": str(error)})
                     return
@@ -199,7 +202,8 @@ class Connection:
                 self._count_build(held, caller, request.name, gate)
             if admitted.alone:
                 held.enter_context(services.traffic.turn(caller.uid))
-            verdict = services.judgement.verdict(caller, admitted, body, context, observed=gate.observed)
+            with services.measures.judging():
+                verdict = services.judgement.verdict(caller, admitted, body, context, observed=gate.observed)
             if isinstance(verdict, Answer):
                 return verdict
             if isinstance(verdict, SweepImages):
@@ -265,6 +269,7 @@ class Connection:
     def _log(self, request: KnownRequest, outcome: str, started: float, answer: Answer | None = None) -> None:
         caller = request.caller
         status = request.status if answer is None else answer.status
+        self._services.measures.answered(*verdict_of(outcome, status if answer is not None else None))
         why = str(answer.body.get("message", "")) if answer is not None and isinstance(answer.body, dict) else ""
         fields: dict[str, Any] = {
             "request": request.id,

@@ -31,6 +31,7 @@ from ds01_gate.event_watch import EventWatch
 from ds01_gate.judgement import Judgement
 from ds01_gate.listener import Listener
 from ds01_gate.maintenance import MaintenanceGuard
+from ds01_gate.measures import Measures
 from ds01_gate.recorder import Recorder
 from ds01_gate.settings import Settings
 from ds01_gate.streams import Streams
@@ -85,6 +86,8 @@ class Gate:
         self._paths = paths
         self._watch = EventWatch(docker, keeper, self._callers.limits_of, audit, settings.reconcile_seconds)
         self._judgement = Judgement(settings, docker, DockerFacts(docker, paths, tags), audit, policies)
+        traffic = Traffic()
+        self._measures = Measures(settings.measures, audit, lambda: (traffic.connections.total, recorder.lost, policies.problem is None))
         services = Services(
             settings=settings,
             audit=audit,
@@ -94,7 +97,8 @@ class Gate:
             judgement=self._judgement,
             effects=Effects(docker, paths, tags, slices, keeper, self._callers, self._waiting),
             streams=Streams(settings.splice, audit),
-            traffic=Traffic(),
+            traffic=traffic,
+            measures=self._measures,
             api=V1Api(V1Handlers(Sources(allocator, docker, policies, cgroups, turns, recorder, log, settings.inventory)).table()),
             maintenance=maintenance,
             waiting=self._waiting,
@@ -112,6 +116,7 @@ class Gate:
         self._turns.refresh()
         self._watch.start()
         threading.Thread(target=self._watchdog, name="watchdog", daemon=True).start()
+        threading.Thread(target=self._measures.run, args=(self._ending,), name="measures", daemon=True).start()
         notify("READY=1")
         self._audit.note("started", docker=self._settings.docker, splice=self._settings.splice)
         threading.Thread(target=self._look_at_daemon, name="daemon", daemon=True).start()

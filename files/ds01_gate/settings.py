@@ -38,6 +38,7 @@ class Settings:
     reservations: str = "/etc/ds01/reservations.json"
     queue: str = "/var/lib/ds01/queue.json"
     inventory: str = "/run/ds01/inventory.json"
+    measures: str = "/run/ds01/gate-measures.json"
     events: str = "/var/log/ds01/events.jsonl"
     maintenance: str = "/etc/ds01/maintenance.json"
     slices: str = "systemd"

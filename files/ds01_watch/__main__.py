@@ -15,18 +15,20 @@ import sys
 import threading
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, ProcessCollector, start_http_server
-
 from ds01.cgroup_fs import CgroupFs
 from ds01.claim_store import ClaimStore
 from ds01.container_reader import BUNDLE_ROOTS
 from ds01.docker_upstream import DockerClient
 from ds01.event_log import EVENT_LOG, EventLog
+from ds01.policy_file import POLICY_PATH
+from ds01.queue_file import QUEUE
 from ds01.service_manager import notify, watchdog_seconds
 
 from .docker_feed import DockerFeed
+from .exposition import readers, registry, text
 from .gpu_feed import GpuFeed
-from .metrics import WatchCollector
+from .log_counts import LogCounts
+from .metrics_server import MetricsServer
 from .picture import Painter
 from .watcher import Watcher
 
@@ -47,6 +49,15 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--events", default=EVENT_LOG, help="the event log (%(default)s)")
     parser.add_argument("--gpu-interval", type=float, default=5.0, help="seconds between looks at the GPUs (%(default)s)")
     parser.add_argument("--listen", default="127.0.0.1:9101", help="address:port of the metrics (%(default)s)")
+    parser.add_argument(
+        "--reader",
+        action="append",
+        metavar="ACCOUNT",
+        help="who besides root may read the metrics; may be given several times (prometheus)",
+    )
+    parser.add_argument("--policy", default=POLICY_PATH, help="the policy in force (%(default)s)")
+    parser.add_argument("--queue", default=QUEUE, help="the gate's queue (%(default)s)")
+    parser.add_argument("--gate", default="/run/ds01/gate-measures.json", help="what the gate counts (%(default)s)")
     parser.add_argument("--cgroups", type=Path, default=Path("/sys/fs/cgroup"), help="the cgroup v2 tree (%(default)s)")
     return parser.parse_args(given)
 
@@ -68,12 +79,14 @@ def main(given: list[str] | None = None) -> int:
         lambda: watcher.woken.set(),
         tuple(options.bundles or BUNDLE_ROOTS),
     )
-    watcher = Watcher(Painter(docker, gpu, ClaimStore(options.claims, options.claims_lock)), EventLog(options.events), options.inventory)
-    registry = CollectorRegistry()
-    registry.register(WatchCollector(watcher.picture, CgroupFs(options.cgroups), release(), lambda: watcher.unwritten))
-    ProcessCollector(registry=registry, namespace="ds01_watch")
+    log = LogCounts(options.events)
+    painter = Painter(docker, gpu, ClaimStore(options.claims, options.claims_lock))
+    watcher = Watcher(painter, EventLog(options.events), options.inventory, log)
+    paths = {"policy": options.policy, "queue": options.queue, "gate": options.gate}
+    found = registry(watcher, log, CgroupFs(options.cgroups), paths, release())
     address, _, port = options.listen.rpartition(":")
-    start_http_server(int(port), addr=address, registry=registry)
+    server = MetricsServer((address, int(port)), text(found), readers(options.reader or ["prometheus"]))
+    server.start()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: wake.set())
     docker.start()

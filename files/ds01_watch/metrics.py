@@ -10,21 +10,32 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from ds01.cgroup_fs import CgroupFs
-from ds01.cgroup_usage import read_usage
-from ds01.core.slice_names import user_slice
 from ds01.core.workload_kind import Kind
 
 from .picture import Picture
 
 _THERMAL = 0x20 | 0x40
 """nvmlClocksEventReasonSwThermalSlowdown and nvmlClocksThrottleReasonHwThermalSlowdown (nvml.h)."""
+_REASONS = {
+    "gpu_idle": 0x1,
+    "applications_clocks": 0x2,
+    "sw_power_cap": 0x4,
+    "hw_slowdown": 0x8,
+    "sync_boost": 0x10,
+    "sw_thermal": 0x20,
+    "hw_thermal": 0x40,
+    "hw_power_brake": 0x80,
+    "display_clocks": 0x100,
+}
+"""nvmlClocksEventReasons of nvml.h; what lowers a GPU's clocks just now."""
+_MOST_PEOPLE = 1000
+"""Names of people in labels; a host has fewer, and one with more sums up the rest as "other"."""
+_MOST_XIDS = 64
 
 _SENSOR_GAUGES = {
     "utilisation": ("ds01_gpu_utilization_ratio", "Share of time in which the GPU computed; absent under MIG", 0.01),
@@ -46,12 +57,10 @@ _SENSOR_COUNTERS = {
 
 
 class WatchCollector(Collector):
-    """``picture`` gives the present picture; ``release`` is the version that runs; ``unwritten`` counts events that were lost."""
+    """``picture`` gives the present picture; ``release`` is the version that runs."""
 
-    def __init__(self, picture: Callable[[], Picture], cgroups: CgroupFs, release: str, unwritten: Callable[[], int]) -> None:
+    def __init__(self, picture: Callable[[], Picture], release: str) -> None:
         self._picture = picture
-        self._unwritten = unwritten
-        self._cgroups = cgroups
         self._release = release
 
     def collect(self) -> Iterable[Metric]:
@@ -62,36 +71,6 @@ class WatchCollector(Collector):
         yield from _claims(picture)
         yield from _gpus(picture)
         yield from _sources(picture)
-        yield from self._people()
-        yield CounterMetricFamily("ds01_events_unwritten", "Events that could not be written to the log", value=self._unwritten())
-
-    def _people(self) -> Iterator[Metric]:
-        families: dict[str, GaugeMetricFamily | CounterMetricFamily] = {
-            "cpu_seconds": CounterMetricFamily("ds01_user_cpu_seconds", "CPU time of a person's slice", labels=["uid"]),
-            "memory": GaugeMetricFamily("ds01_user_memory_bytes", "Memory of a person's slice", labels=["uid"]),
-            "tasks": GaugeMetricFamily("ds01_user_tasks", "Processes and threads in a person's slice", labels=["uid"]),
-            "oom_kills": CounterMetricFamily(
-                "ds01_user_oom_kills", "Processes killed for want of memory in a person's slice", labels=["uid"]
-            ),
-            "read_bytes": CounterMetricFamily("ds01_user_io_read_bytes", "Bytes read from disks by a person's slice", labels=["uid"]),
-            "written_bytes": CounterMetricFamily(
-                "ds01_user_io_written_bytes", "Bytes written to disks by a person's slice", labels=["uid"]
-            ),
-        }
-        pressure = CounterMetricFamily(
-            "ds01_user_pressure_seconds", "Time in which tasks of a person's slice waited", labels=["uid", "resource", "share"]
-        )
-        for uid in self._cgroups.user_slices():
-            found = read_usage(Path(self._cgroups.path(user_slice(uid))))
-            for name, family in families.items():
-                value = getattr(found, name)
-                if value is not None:
-                    family.add_metric([str(uid)], value)
-            for resource, waited in found.pressure.items():
-                pressure.add_metric([str(uid), resource, "some"], waited.some)
-                pressure.add_metric([str(uid), resource, "full"], waited.full)
-        yield from families.values()
-        yield pressure
 
 
 def _workloads(picture: Picture) -> Iterator[Metric]:
@@ -100,8 +79,13 @@ def _workloads(picture: Picture) -> Iterator[Metric]:
     counts: Counter[tuple[str, str]] = Counter()
     bytes_by_user: Counter[str] = Counter()
     untracked = 0
+    people: set[str] = set()
     for one in picture.workloads:
         user = one.owner.user or "unattributed"
+        people.add(user)
+        if len(people) > _MOST_PEOPLE:
+            people.discard(user)
+            user = "other"
         counts[one.kind.value, user] += 1
         if one.kind is Kind.HOST:
             bytes_by_user[user] += one.memory or 0
@@ -146,14 +130,25 @@ def _gpus(picture: Picture) -> Iterator[Metric]:
         for profile, number in sorted(Counter(instance.profile for instance in gpu.instances).items()):
             instances.add_metric([gpu.uuid, profile], number)
     throttled = GaugeMetricFamily("ds01_gpu_thermally_throttled", "1 while heat lowers the clocks", labels=["gpu_uuid"])
+    reasons = GaugeMetricFamily("ds01_gpu_clocks_lowered", "1 while this reason lowers the GPU's clocks", labels=["gpu_uuid", "reason"])
     xids = CounterMetricFamily("ds01_gpu_xid_errors", "XID errors since the watcher listens", labels=["gpu_uuid"])
+    by_code = CounterMetricFamily(
+        "ds01_gpu_xid_errors_by_code", "XID errors since the watcher listens, by number", labels=["gpu_uuid", "xid"]
+    )
     for uuid, sensors in sorted(picture.sensors.items()):
         if sensors.get("throttle") is not None:
-            throttled.add_metric([uuid], float(bool(int(sensors["throttle"]) & _THERMAL)))
+            mask = int(sensors["throttle"])
+            throttled.add_metric([uuid], float(bool(mask & _THERMAL)))
+            for reason, bit in _REASONS.items():
+                reasons.add_metric([uuid, reason], float(bool(mask & bit)))
+        for code, count in sorted(picture.xids.get(uuid, {}).items())[:_MOST_XIDS]:
+            by_code.add_metric([uuid, code], count)
         xids.add_metric([uuid], sum(picture.xids.get(uuid, {}).values()))  # from 0 on, so that the first one is an increase
     yield info
     yield throttled
+    yield reasons
     yield xids
+    yield by_code
     yield healthy
     yield instances
     for table, family_type in ((_SENSOR_GAUGES, GaugeMetricFamily), (_SENSOR_COUNTERS, CounterMetricFamily)):

@@ -10,6 +10,7 @@ import os
 import tempfile
 import threading
 import time
+from dataclasses import replace
 from typing import Any
 
 from ds01.core.event import Event
@@ -21,7 +22,9 @@ from ds01.event_log import EventLog
 from ds01.known_people import Accounts
 
 from .busy import Busy
+from .log_counts import LogCounts
 from .picture import Painter, Picture
+from .platform_metrics import OwnHealth
 
 _LOG = logging.getLogger("ds01.watch")
 _QUIET_S = 0.2
@@ -39,11 +42,12 @@ _KINDS = {
 class Watcher:
     """``woken`` is set by the feeds; ``run`` does the rest until ``ended`` is set."""
 
-    def __init__(self, painter: Painter, events: EventLog, inventory_path: str) -> None:
+    def __init__(self, painter: Painter, events: EventLog, inventory_path: str, log: LogCounts) -> None:
         self.woken = threading.Event()
         self.ended = threading.Event()
         self._painter = painter
         self._events = events
+        self._log = log
         self._path = inventory_path
         self._people = Accounts()
         self._seen = Seen()
@@ -51,7 +55,12 @@ class Watcher:
         self._busy = Busy()
         self._looked: float | None = None
         self._picture: Picture | None = None
-        self.unwritten = 0
+        self._unwritten = 0
+        self._own = OwnHealth()
+
+    def health(self) -> OwnHealth:
+        """How the watcher itself fares."""
+        return replace(self._own, unwritten=self._unwritten)
 
     def picture(self) -> Picture:
         """The last picture, or a first one."""
@@ -77,7 +86,7 @@ class Watcher:
         try:
             self._events.append(event)
         except OSError as error:
-            self.unwritten += 1
+            self._unwritten += 1
             _LOG.error("event log %s: %s; lost: %s of %s", self._events.path, error, event.kind, event.container or event.user)
 
     def run(self) -> None:
@@ -86,10 +95,23 @@ class Watcher:
             self.woken.wait(_SAY_AGAIN_S)
             self.woken.clear()
             self.look()
+            self._log.read()
             self.ended.wait(_QUIET_S)
 
     def look(self) -> None:
-        """One look: picture, inventory, events."""
+        """One look. A mistake in it costs this look and is counted; the next one is made all the same."""
+        begun = time.monotonic()
+        failed = 0
+        try:
+            self._look()
+        except Exception:
+            failed = 1
+            _LOG.exception("a look failed")
+        own = self._own
+        self._own = OwnHealth(own.looks + 1, own.failed + failed, own.seconds + time.monotonic() - begun, time.time())
+
+    def _look(self) -> None:
+        """Picture, inventory, events."""
         picture = self._painter.paint()
         self._picture = picture
         fresh = picture.inventory.read_at != self._looked

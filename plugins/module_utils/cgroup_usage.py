@@ -10,10 +10,13 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Pressure:
-    """Seconds in which some, or all, tasks of the slice waited for a resource, since the slice was made (kernel: accounting/psi)."""
+    """Seconds in which some, or all, tasks of the slice waited for a resource, since the slice was made (kernel: accounting/psi).
+
+    ``full`` is None where the kernel doesn't say (CPU before 5.13).
+    """
 
     some: float
-    full: float
+    full: float | None
 
 
 @dataclass(frozen=True)
@@ -84,4 +87,4 @@ def _pressure(path: Path) -> Pressure | None:
     for line in _lines(path) or ():
         kind, *fields = line.split()
         totals[kind] = next((int(field[6:]) / 1e6 for field in fields if field.startswith("total=")), 0.0)
-    return Pressure(totals["some"], totals.get("full", 0.0)) if "some" in totals else None
+    return Pressure(totals["some"], totals.get("full")) if "some" in totals else None

@@ -103,6 +103,7 @@ class GateProcess:
             "reservations": self.state / "reservations.json",
             "queue": self.state / "queue.json",
             "inventory": self.state / "inventory.json",
+            "measures": self.state / "measures.json",
             "events": self.state / "events.jsonl",
             "maintenance": self.state / "maintenance.json",
         }
