@@ -90,7 +90,7 @@ def _workloads(picture: Picture) -> Iterator[Metric]:
         if one.kind is Kind.HOST:
             bytes_by_user[user] += one.memory or 0
         if not one.kind.tracked:
-            untracked += len(one.processes)
+            untracked += len({process.pid for process in one.processes})
     for (kind, user), number in sorted(counts.items()):
         count.add_metric([kind, user], number)
     for user, size in sorted(bytes_by_user.items()):

@@ -9,4 +9,4 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 
 from ds01_watch.gpu_worker import work
 
-sys.exit(work(float(sys.argv[1])))
+sys.exit(work(float(sys.argv[1]), *sys.argv[2:3]))

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from typing import Any
 from .core.gpu_access import GpuAccess, gpu_access
 from .core.workload_facts import ContainerFacts
 from .docker_upstream import DockerClient, segment
+from .patience import Patience
 from .proc_facts import cgroup_of
 
 BUNDLE_ROOTS: tuple[str, ...] = (
@@ -21,6 +23,7 @@ BUNDLE_ROOTS: tuple[str, ...] = (
 )
 """Where containerd keeps the OCI bundles of dockerd's containers: with a containerd of the system, and with one that dockerd started."""
 _NO_TIME = "0001-01-01"
+_PATIENCE = Patience()
 
 
 def epoch(text: str) -> float:
@@ -38,21 +41,30 @@ def access_of(container_id: str, roots: tuple[str, ...] = BUNDLE_ROOTS) -> GpuAc
         try:
             with open(os.path.join(root, container_id, "config.json"), encoding="utf-8") as stream:
                 return gpu_access(json.load(stream))
-        except FileNotFoundError:
+        except (OSError, ValueError):
             continue
     return GpuAccess()
 
 
 def _bind_sources(found: Mapping[str, Any]) -> dict[str, int]:
-    """The bind mounts' sources and who owns them on disk; what is gone is left out."""
+    """The bind mounts' sources and who owns them on disk; what is gone, or does not answer, is left out.
+
+    Looked at only where no label of the gate says whose the container is.
+    """
     owners: dict[str, int] = {}
+    if "ds01.uid" in (found["Config"].get("Labels") or {}):
+        return owners
     for mount in found.get("Mounts") or ():
         if mount.get("Type") == "bind":
-            try:
-                owners[mount["Source"]] = os.stat(mount["Source"]).st_uid
-            except OSError:
-                continue
+            source = str(mount["Source"])
+            owner = _PATIENCE.read(functools.partial(_owner, source))
+            if owner is not None:
+                owners[source] = owner
     return owners
+
+
+def _owner(path: str) -> int:
+    return os.stat(path).st_uid
 
 
 def read_container(docker: DockerClient, container_id: str, bundle_roots: tuple[str, ...] = BUNDLE_ROOTS) -> ContainerFacts | None:
@@ -73,8 +85,24 @@ def read_container(docker: DockerClient, container_id: str, bundle_roots: tuple[
         cgroup_path=cgroup_of(int(state.get("Pid") or 0)) if running else "",
         bind_sources=_bind_sources(found),
         gpu_minors=access.minors,
+        gpu_names=access.names,
         every_gpu=access.every,
         privileged=access.privileged,
+        access_by=access.by,
         created_at=epoch(found.get("Created", "")),
         started_at=epoch(state.get("StartedAt", "")),
+    )
+
+
+def from_listing(entry: Mapping[str, Any]) -> ContainerFacts:
+    """The container as dockerd's list has it, for one that dockerd can't describe: who and what it is, and no access that is not known."""
+    names = [str(name)[1:] for name in entry.get("Names") or ()]
+    container_id = str(entry["Id"])
+    return ContainerFacts(
+        engine="docker",
+        id=container_id,
+        name=names[0] if names else container_id[:12],
+        image=str(entry.get("Image", "")),
+        labels={str(key): str(value) for key, value in (entry.get("Labels") or {}).items()},
+        running=entry.get("State") == "running",
     )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from .core.cgroup_path import path_of
 
 _UNSET = 4294967295
+_MOST_COMMAND = 4096
 
 
 @dataclass(frozen=True)
@@ -25,14 +26,18 @@ class ProcFacts:
     executable: str
 
 
-def read_process(pid: int, root: str = "/proc") -> ProcFacts | None:
-    """The process with that pid, or None when there is none (any more)."""
+def read_process(pid: int, root: str = "/proc", *, memory: bool = True) -> ProcFacts | None:
+    """The process with that pid, or None when there is none (any more).
+
+    ``memory`` False leaves the process's memory alone: ``command`` is then what the kernel calls it. To read a command line is to read
+    the memory where it lies, which its owner can make wait for ever.
+    """
     base = f"{root}/{pid}"
     try:
         uid = os.stat(base).st_uid
         start = start_ticks(_text(f"{base}/stat"))
         cgroup = path_of(_text(f"{base}/cgroup"))
-        command = _text(f"{base}/cmdline").replace("\0", " ").strip() or f"[{_text(f'{base}/comm').strip()}]"
+        command = (command_line(pid, root) if memory else "") or f"[{_text(f'{base}/comm').strip()}]"
         login = int(_text(f"{base}/loginuid") or _UNSET)
     except (OSError, ValueError, IndexError):
         return None
@@ -41,6 +46,12 @@ def read_process(pid: int, root: str = "/proc") -> ProcFacts | None:
     except OSError:
         executable = ""
     return ProcFacts(pid, start, uid, None if login == _UNSET else login, cgroup, command, executable)
+
+
+def command_line(pid: int, root: str = "/proc") -> str:
+    """The command line, its first pages at most; "" for a process of the kernel's. Raises OSError, and may wait for ever."""
+    with open(f"{root}/{pid}/cmdline", "rb") as stream:
+        return stream.read(_MOST_COMMAND).decode("utf-8", "replace").replace("\0", " ").strip()
 
 
 def start_ticks(stat: str) -> int:

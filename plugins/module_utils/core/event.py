@@ -38,6 +38,7 @@ KINDS: Mapping[str, str] = {
     "grant.made": "somebody may use GPUs outside containers, or was let off a lifecycle rule (details.from, details.until)",
     "grant.ended": "that permission ended (details.why)",
     "mig.changed": "the MIG layout changed (details.actions)",
+    "gpu.xid": "the driver reported an error of a GPU (details.xid, details.count)",
     "policy.changed": "a new policy is in force",
     "policy.rejected": "a new policy was not taken (details.errors); the last good one stays",
     "gate.denied": "the gate refused a request (details.rule)",
@@ -54,7 +55,7 @@ KINDS: Mapping[str, str] = {
     "maintenance.begun": "from details.from on no container starts",
     "maintenance.ended": "containers may start again",
     "broadcast.sent": "an administrator told everybody something (details.text)",
-    "health.changed": "a part of the platform changed its state (details.part, details.state)",
+    "health.changed": "a part of the platform changed its state (details.part, details.state; details.away_s after a gap)",
 }
 
 

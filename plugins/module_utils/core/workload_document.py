@@ -19,11 +19,16 @@ from .workload_kind import Kind, container_kind, origin, process_kind
 from .workload_owner import NOBODY, Owner, container_owner, process_owner
 
 SCHEMA_VERSION = 1
+MOST_COMMAND = 400
+"""Characters of a command line that are published: people may make theirs megabytes long."""
 
 
 @dataclass(frozen=True)
 class Workload:
-    """One line of the inventory. ``gpus`` are (GPU UUID, profile or None); ``memory`` in bytes on the GPU, None where not known."""
+    """One line of the inventory. ``gpus`` are (GPU UUID, profile or None); ``memory`` in bytes on the GPU, None where not known.
+
+    ``access_by``: how it comes to a GPU: claim, privileged, devices, runtime; "process" where only its being there shows it.
+    """
 
     kind: Kind
     origin: str
@@ -38,6 +43,7 @@ class Workload:
     claim: str | None
     processes: tuple[ProcessFacts, ...]
     since: float
+    access_by: str = ""
 
     @property
     def memory(self) -> int | None:
@@ -60,24 +66,31 @@ def workloads(
     claims: Iterable[Claim],
     people: People,
 ) -> tuple[Workload, ...]:
-    """Every workload, containers first, each process with its container."""
+    """Every workload, containers first, each process with its container; a process on several GPUs is one workload."""
     by_container: dict[str, list[ProcessFacts]] = {}
-    loose: list[ProcessFacts] = []
+    loose: dict[tuple[str, int], list[ProcessFacts]] = {}
     known = {facts.id: facts for facts in containers}
     for process in processes:
         container_id = place(process.cgroup_path).container_id
-        if container_id in known and container_id is not None:
+        if container_id is not None and container_id in known and _inside(process, known[container_id]):
             by_container.setdefault(container_id, []).append(process)
         else:
-            loose.append(process)
+            key = (container_id, 0) if container_id is not None else (str(process.pid), process.start_ticks)
+            loose.setdefault(key, []).append(process)
     held = {claim.container_id: claim for claim in claims}
     found = []
     for facts in known.values():
         own = tuple(by_container.get(facts.id, ()))
         claim = held.get(facts.id)
-        if own or claim is not None or facts.gpu_minors or facts.every_gpu:
+        if own or claim is not None or facts.gpu_minors or facts.gpu_names or facts.every_gpu:
             found.append(_container(inventory, facts, own, claim, people))
-    return (*found, *(_process(facts, people) for facts in loose))
+    return (*found, *(_loose(inventory, tuple(group), held, people) for group in loose.values()))
+
+
+def _inside(process: ProcessFacts, container: ContainerFacts) -> bool:
+    """Whether the process is in the container's own cgroup; a name alone is not enough where the cgroup is known."""
+    path = container.cgroup_path
+    return not path or process.cgroup_path == path or process.cgroup_path.startswith(path.rstrip("/") + "/")
 
 
 def _container(inventory: Inventory, facts: ContainerFacts, own: tuple[ProcessFacts, ...], claim: Claim | None, people: People) -> Workload:
@@ -86,7 +99,7 @@ def _container(inventory: Inventory, facts: ContainerFacts, own: tuple[ProcessFa
     elif facts.every_gpu:
         gpus = tuple((gpu.uuid, None) for gpu in inventory.gpus)
     else:
-        gpus = tuple((gpu.uuid, None) for gpu in inventory.gpus if gpu.minor in facts.gpu_minors)
+        gpus = _devices(inventory, facts)
     return Workload(
         container_kind(facts),
         origin(facts),
@@ -101,18 +114,39 @@ def _container(inventory: Inventory, facts: ContainerFacts, own: tuple[ProcessFa
         claim.id if claim else None,
         own,
         facts.started_at if facts.running else facts.created_at,
+        "claim" if claim is not None and not facts.privileged else facts.access_by,
     )
 
 
-def _process(facts: ProcessFacts, people: People) -> Workload:
-    kind = process_kind(facts, None)
-    owner = NOBODY if kind is Kind.SYSTEM else process_owner(facts, None, people)
-    where = place(facts.cgroup_path)
-    gpus = ((facts.gpu_uuid, None),)
-    engine = where.engine or "host"
-    return Workload(
-        kind, engine, owner, where.container_id, facts.command[:120], "", True, gpus, False, False, where.claim_id, (facts,), 0.0
-    )
+def _devices(inventory: Inventory, facts: ContainerFacts) -> tuple[tuple[str, str | None], ...]:
+    """The GPUs that a container without a claim can open, by minor, index, UUID, or UUID of an instance."""
+    found: list[tuple[str, str | None]] = []
+    for gpu in inventory.gpus:
+        if gpu.minor in facts.gpu_minors or str(gpu.index) in facts.gpu_names or gpu.uuid in facts.gpu_names:
+            found.append((gpu.uuid, None))
+        found += [(gpu.uuid, one.profile) for one in gpu.instances if one.mig_uuid in facts.gpu_names]
+    return tuple(found)
+
+
+def _loose(inventory: Inventory, own: tuple[ProcessFacts, ...], held: Mapping[str, Claim], people: People) -> Workload:
+    """A process outside every container that is known, or those of a container that its engine has not told of (yet)."""
+    first = own[0]
+    where = place(first.cgroup_path)
+    claim = held.get(where.container_id or "")
+    # dockerd may be away, but the claim is a file of root's and names this very container: it came through the gate.
+    gated = claim is not None and (claim.id, claim.uid) == (where.claim_id, where.uid)
+    kind = process_kind(first, Kind.MANAGED if gated else None)
+    owner = NOBODY if kind is Kind.SYSTEM else process_owner(first, None, people)
+    gpus = tuple(dict.fromkeys((one.gpu_uuid, _profile(inventory, one)) for one in own))
+    name = claim.container_name if gated and claim is not None else first.command[:120]
+    made_by = "ds01" if gated else where.engine or "host"
+    return Workload(kind, made_by, owner, where.container_id, name, "", True, gpus, False, False, where.claim_id, own, 0.0, "process")
+
+
+def _profile(inventory: Inventory, process: ProcessFacts) -> str | None:
+    gpu = inventory.gpu(process.gpu_uuid)
+    instances = gpu.instances if gpu is not None else ()
+    return next((one.profile for one in instances if one.gi_id == process.gpu_instance), None)
 
 
 def _gpu_entry(by_uuid: Mapping[str, Gpu], uuid: str, profile: str | None) -> dict[str, Any]:
@@ -163,13 +197,17 @@ def document(found: Sequence[Workload], inventory: Inventory, now: float, source
                 "claim": one.claim,
                 "every_gpu": one.every_gpu,
                 "privileged": one.privileged,
+                "access_by": one.access_by or None,
                 "gpus": [_gpu_entry(by_uuid, uuid, profile) for uuid, profile in one.gpus],
                 "gpu_memory": one.memory,
                 "processes": [
                     {
                         "pid": process.pid,
-                        "command": process.command,
+                        "start_ticks": process.start_ticks,
+                        "cgroup": process.cgroup_path,
+                        "command": process.command[:MOST_COMMAND],
                         "uid": process.uid,
+                        "login_uid": process.login_uid,
                         "gpu": process.gpu_uuid,
                         "gpu_memory": process.memory_bytes,
                     }

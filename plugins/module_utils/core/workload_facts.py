@@ -13,6 +13,7 @@ class ContainerFacts:
     """A container as its engine describes it. ``bind_sources`` maps a source below a home to the uid that owns it on disk.
 
     ``gpu_minors`` are the GPUs that the device cgroup lets it open (the OCI truth, however it was asked for); ``every_gpu`` when all.
+    ``gpu_names`` are those that a hook of the vendor's runtime opens, by index or UUID. ``access_by`` says by which way (``GpuAccess.by``).
     """
 
     engine: str
@@ -24,10 +25,12 @@ class ContainerFacts:
     cgroup_path: str = ""
     bind_sources: Mapping[str, int] = field(default_factory=dict)
     gpu_minors: frozenset[int] = frozenset()
+    gpu_names: frozenset[str] = frozenset()
     every_gpu: bool = False
     privileged: bool = False
     created_at: float = 0.0
     started_at: float = 0.0
+    access_by: str = ""
 
 
 @dataclass(frozen=True)

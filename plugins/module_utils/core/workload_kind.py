@@ -9,6 +9,7 @@ from enum import Enum
 from .cgroup_path import place
 from .workload_facts import ContainerFacts, ProcessFacts
 
+_FIRST_HUMAN_UID = 1000
 _SYSTEM_EXECUTABLES = (
     "/usr/bin/nvidia-persistenced",
     "/usr/bin/nv-hostengine",
@@ -65,15 +66,21 @@ def origin(facts: ContainerFacts) -> str:
 
 
 def process_kind(facts: ProcessFacts, container: Kind | None) -> Kind:
-    """The kind of a process on a GPU. System is what root runs as a service from root's own files; a name alone proves nothing."""
+    """The kind of a process on a GPU outside the containers that are known.
+
+    System is what a system account runs as a service, outside any session, from a file at a place of root's. What a process calls itself
+    proves nothing, and neither does its file's path alone: in a mount namespace of their own people put any file at any path.
+    """
     if container is not None:
         return container
     where = place(facts.cgroup_path)
     if where.slurm_job is not None:
         return Kind.SLURM
-    if where.engine is not None:
+    if where.engine is not None and where.login_uid is None:
         return Kind.RAW if where.engine == "docker" else Kind.OTHER_ENGINE
-    by_person = facts.login_uid is not None or where.login_uid is not None
+    if where.engine is not None:
+        return Kind.OTHER_ENGINE
+    by_person = facts.login_uid is not None or where.login_uid is not None or facts.uid >= _FIRST_HUMAN_UID
     if not by_person and where.unit is not None and facts.executable in _SYSTEM_EXECUTABLES:
         return Kind.SYSTEM
     return Kind.HOST

@@ -58,6 +58,13 @@ class WatchProcess:
             "claims-lock": self._directory / "claims.lock",
             "inventory": self._directory / "inventory.json",
             "events": self._directory / "events.jsonl",
+            "memory": self._directory / "watch.json",
+            "devices": self._directory / "devices.json",
+            "reservations": self._directory / "reservations.json",
+            "grants": self._directory / "bare-metal.d",
+            "policy": self._directory / "policy.json",
+            "queue": self._directory / "queue.json",
+            "gate": self._directory / "gate-measures.json",
             "gpu-interval": "0.5",
             "listen": LISTEN,
         }

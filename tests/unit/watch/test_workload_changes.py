@@ -16,6 +16,7 @@ from ds01.core.workload_facts import ContainerFacts, People, ProcessFacts
 ID = "ab" * 32
 OTHER = "cd" * 32
 GPUS = Inventory((Gpu("GPU-0", 0, 0, "A100", 40960, False, 7), Gpu("GPU-1", 1, 1, "A100", 40960, True, 7)), "580-sim", True, 5.0)
+BOTH = frozenset({"GPU-0", "GPU-1"})
 PEOPLE = People({1001: "alice", 1002: "bob"}, {"alice": "/home/alice"})
 MANAGED = ContainerFacts(
     "docker", ID, "train", labels={"ds01.uid": "1001"}, cgroup_path=f"/ds01.slice/ds01-u1001.slice/ds01-u1001-c1.slice/docker-{ID}.scope"
@@ -57,19 +58,19 @@ def test_memory_that_is_not_known_is_not_zero() -> None:
 
 
 def test_a_container_around_the_gate_is_said_once() -> None:
-    events, seen = changes(Seen(), paint(), 1.0, gpu_answered=True)
+    events, seen = changes(Seen(), paint(), 1.0, answered=BOTH)
     assert [(e.kind, e.container) for e in events] == [("workload.seen", "rogue")]
-    assert changes(seen, paint(), 2.0, gpu_answered=True)[0] == []
-    gone, seen = changes(seen, paint(containers=(MANAGED,)), 3.0, gpu_answered=True)
+    assert changes(seen, paint(), 2.0, answered=BOTH)[0] == []
+    gone, seen = changes(seen, paint(containers=(MANAGED,)), 3.0, answered=BOTH)
     assert gone == []
-    assert [e.kind for e in changes(seen, paint(), 4.0, gpu_answered=True)[0]] == ["workload.seen"]
+    assert [e.kind for e in changes(seen, paint(), 4.0, answered=BOTH)[0]] == ["workload.seen"]
 
 
 def test_a_process_is_reported_after_two_looks_and_gone_after_two() -> None:
     seen = Seen()
     said = []
     for look in (True, False, True, True, False, True, False, False, False):
-        events, seen = changes(seen, paint(*([HOST] if look else []), containers=()), 1.0, gpu_answered=True)
+        events, seen = changes(seen, paint(*([HOST] if look else []), containers=()), 1.0, answered=BOTH)
         said.append([e.kind.rpartition(".")[2] for e in events])
     assert said == [[], [], [], ["seen"], [], [], [], ["gone"], []]
 
@@ -77,11 +78,11 @@ def test_a_process_is_reported_after_two_looks_and_gone_after_two() -> None:
 def test_silence_of_nvml_ends_nothing() -> None:
     seen = Seen()
     for _ in range(2):
-        _, seen = changes(seen, paint(HOST, containers=()), 1.0, gpu_answered=True)
+        _, seen = changes(seen, paint(HOST, containers=()), 1.0, answered=BOTH)
     for _ in range(5):
-        events, seen = changes(seen, (), 1.0, gpu_answered=False)
+        events, seen = changes(seen, (), 1.0, answered=frozenset())
         assert events == []
-    assert changes(seen, paint(HOST, containers=()), 1.0, gpu_answered=True)[0] == []
+    assert changes(seen, paint(HOST, containers=()), 1.0, answered=BOTH)[0] == []
 
 
 def test_a_pid_that_is_used_again_is_another_process() -> None:
@@ -89,10 +90,10 @@ def test_a_pid_that_is_used_again_is_another_process() -> None:
 
     seen = Seen()
     for _ in range(2):
-        _, seen = changes(seen, paint(HOST, containers=()), 1.0, gpu_answered=True)
+        _, seen = changes(seen, paint(HOST, containers=()), 1.0, answered=BOTH)
     again = dataclasses.replace(HOST, start_ticks=8)
     kinds = []
     for _ in range(2):
-        events, seen = changes(seen, paint(again, containers=()), 1.0, gpu_answered=True)
+        events, seen = changes(seen, paint(again, containers=()), 1.0, answered=BOTH)
         kinds += [e.kind for e in events]
     assert sorted(kinds) == ["host_process.gone", "host_process.seen"]
