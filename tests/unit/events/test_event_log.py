@@ -8,6 +8,8 @@ import gzip
 import json
 import multiprocessing
 import os
+import random
+import socket
 import time
 from pathlib import Path
 
@@ -15,8 +17,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ds01 import event_blocks, journald
 from ds01.core.event import KINDS, LINE_LIMIT, Event, line
-from ds01.core.event_query import EventQuery
+from ds01.core.event_query import EventQuery, select
 from ds01.event_log import EventLog
 
 NOON = 1_790_000_000.0
@@ -89,7 +92,7 @@ def _write_many(path: str, who: int, count: int) -> None:
 def test_twenty_writers_and_rotations_lose_nothing(tmp_path: Path) -> None:
     log = _log(tmp_path)
     context = multiprocessing.get_context("fork")
-    writers = [context.Process(target=_write_many, args=(log.path, who, 100)) for who in range(20)]
+    writers = [context.Process(target=_write_many, args=(log.path, who, 300)) for who in range(20)]
     for writer in writers:
         writer.start()
     rotated = 0
@@ -97,11 +100,11 @@ def test_twenty_writers_and_rotations_lose_nothing(tmp_path: Path) -> None:
         if os.path.exists(log.path):
             rotated += 1
             os.rename(log.path, f"{log.path}.{rotated}")
-        writers[0].join(0.02)
+        writers[-1].join(0.005)
     assert all(writer.exitcode == 0 for writer in writers)
     records = list(log.read(EventQuery()))
     assert rotated > 1
-    assert sorted((r["user"], r["details"]["n"]) for r in records) == sorted((f"user{w}", n) for w in range(20) for n in range(100))
+    assert sorted((r["user"], r["details"]["n"]) for r in records) == sorted((f"user{w}", n) for w in range(20) for n in range(300))
 
 
 def test_compressed_predecessors_are_read(tmp_path: Path) -> None:
@@ -150,3 +153,122 @@ def test_the_last_events_are_found_without_opening_what_is_older(tmp_path: Path)
     (tmp_path / "events.jsonl.3").mkdir()  # opening it would be an error
     os.utime(tmp_path / "events.jsonl.3", (1003, 1003))
     assert names(4) == ["c6", "c7", "c8", "c9"]
+
+
+def test_blocks_give_what_a_look_at_every_line_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against the plain way, with small blocks, a clock that was set back, a torn line and a file without a last newline."""
+    monkeypatch.setattr(event_blocks, "BLOCK", 3000)
+    log = _log(tmp_path)
+    rng = random.Random(4)
+    lines = []
+    for number in range(800):
+        at = NOON + number - (3600 if 300 <= number < 500 else 0)
+        details = {"text": "x" * rng.choice((0, 10, 900, 2900)), "who": '"user":"user3"'}
+        lines.append(line(Event(rng.choice(sorted(KINDS)), at, user=f"user{number % 7}", container=f"c{number % 5}", details=details)))
+    lines.insert(400, b'{"time":"2026-09-21T1\n')
+    data = b"".join(lines)[:-1]
+    Path(log.path).write_bytes(data)
+    for query in (
+        EventQuery(),
+        EventQuery(user="user3"),
+        EventQuery(user="user3", kind="claim.*"),
+        EventQuery(container="c2", since=NOON + 100, until=NOON + 320),
+        EventQuery(since=NOON - 3200, until=NOON - 3150),
+        EventQuery(until=NOON - 3290),
+        EventQuery(user="nobody"),
+    ):
+        plain = [one for one in (select(raw, query, query.needles(), query.span()) for raw in data.split(b"\n")) if one is not None]
+        assert list(log.read(query)) == plain
+        assert log.last(query, 7) == plain[-7:]
+        assert log.last(query, 10_000) == plain
+        with gzip.open(log.path + "-1.gz", "wb") as packed:
+            packed.write(data)
+        os.rename(log.path, log.path + ".aside.lock")
+        assert list(log.read(query)) == plain
+        assert log.last(query, 7) == plain[-7:]
+        os.rename(log.path + ".aside.lock", log.path)
+        os.unlink(log.path + "-1.gz")
+
+
+def test_the_last_events_of_a_long_log_cost_no_look_at_all_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = _log(tmp_path)
+    with open(log.path, "wb") as stream:
+        for number in range(20_000):
+            stream.write(line(Event("container.start", NOON + number, user=f"user{number % 3}")))
+    read: list[int] = []
+    whole = event_blocks.in_block
+    monkeypatch.setattr(event_blocks, "in_block", lambda block, query: read.append(len(block)) or whole(block, query))
+    assert len(log.last(EventQuery(user="user1"), 5)) == 5
+    assert len(list(log.read(EventQuery(since=NOON + 19_990)))) == 10
+    assert sum(read) <= 3 * event_blocks.BLOCK
+
+
+def test_a_rotation_between_the_listing_and_the_reading_hides_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = _log(tmp_path)
+    log.append(Event("claim.granted", NOON, user="alice"))
+    rotated = EventLog._rotated
+
+    def rotating(self: EventLog, besides: int | None = None) -> list[str]:
+        os.rename(log.path, log.path + ".1")
+        log.append(Event("claim.released", NOON, user="alice"))
+        return rotated(self, besides)
+
+    monkeypatch.setattr(EventLog, "_rotated", rotating)
+    assert [one["kind"] for one in log.read(EventQuery())] == ["claim.granted"]
+
+
+def test_users_can_neither_write_nor_truncate_nor_hold_up_the_log(tmp_path: Path) -> None:
+    directory = tmp_path / "log"
+    directory.mkdir(mode=0o750)
+    os.chown(directory, 0, 4)
+    before = os.umask(0)
+    try:
+        log = EventLog(str(directory / "events.jsonl"))
+        log.append(Event("claim.granted", NOON, user="alice"))
+    finally:
+        os.umask(before)
+    found = {name: os.stat(directory / name) for name in ("events.jsonl", "events.jsonl.lock")}
+    assert {name: (oct(at.st_mode & 0o777), at.st_uid) for name, at in found.items()} == {
+        "events.jsonl": ("0o640", 0),
+        "events.jsonl.lock": ("0o600", 0),
+    }
+    assert found["events.jsonl"].st_gid == 4
+
+
+def test_a_link_in_the_log_s_place_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "target").write_text("precious")
+    os.symlink(tmp_path / "target", tmp_path / "events.jsonl")
+    with pytest.raises(OSError, match="symbolic links"):
+        EventLog(str(tmp_path / "events.jsonl")).append(Event("claim.granted", NOON))
+    assert (tmp_path / "target").read_text() == "precious"
+
+
+def test_a_full_disk_leaves_no_half_line_and_the_journal_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    heard = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    heard.bind(str(tmp_path / "journal"))
+    log = EventLog(str(tmp_path / "events.jsonl"), str(tmp_path / "journal"))
+    log.append(Event("claim.granted", NOON, user="alice"))
+    whole = Path(log.path).read_bytes()
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:20]))
+    with pytest.raises(OSError, match="No space left"):
+        log.append(Event("claim.released", NOON, user="alice"))
+    assert Path(log.path).read_bytes() == whole
+    entries = [heard.recv(8192).decode().splitlines() for _ in range(2)]
+    heard.close()
+    assert [entry[3:] for entry in entries] == [
+        ["DS01_KIND=claim.granted", "DS01_USER=alice"],
+        ["DS01_KIND=claim.released", "DS01_USER=alice"],
+    ]
+    assert json.loads(entries[0][0].removeprefix("MESSAGE=")) == json.loads(whole)
+
+
+def test_a_full_journal_stops_nobody(tmp_path: Path) -> None:
+    full = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    full.bind(str(tmp_path / "journal"))
+    log = EventLog(str(tmp_path / "events.jsonl"), str(tmp_path / "journal"))
+    for number in range(2000):
+        log.append(Event("claim.granted", NOON + number, user="alice"))
+    full.close()
+    assert len(list(log.read(EventQuery()))) == 2000
+    assert not journald.send({"MESSAGE": "x"}, str(tmp_path / "nowhere"))

@@ -224,7 +224,7 @@ def feed_of(script: str, interval: float = 0.05) -> tuple[GpuFeed, list[float]]:
 
 def test_a_worker_that_hangs_is_said_and_replaced_and_one_that_will_not_die_is_left_behind(tmp_path: Path) -> None:
     marks = tmp_path / "starts"
-    script = f"{SAY}open({str(marks)!r},'a').write('x')\nsay(word)\ntime.sleep(600)"
+    script = f"{SAY}open({str(marks)!r},'a').write('x')\nsay(word)\nimport os\nwhile os.getppid() == {os.getpid()}: time.sleep(0.05)"
     feed = GpuFeed(0.05, lambda: None, [sys.executable, "-c", script], patience=0.2)
     feed.start()
     eventually(lambda: marks.exists() and len(marks.read_text()) >= 2)
