@@ -66,8 +66,9 @@ def _spans(stream: BinaryIO, backward: bool) -> Iterator[tuple[int, int]]:
     if backward:
         end = size
         while end > 0:
-            start = _line_start(stream, max(end - BLOCK, 0))
-            start = start if start < end else 0
+            at = max(end - BLOCK, 0)
+            while (start := _line_start(stream, at)) >= end:  # a line longer than a block
+                at = max(at - BLOCK, 0)
             yield start, end
             end = start
     else:
