@@ -12,7 +12,9 @@ import os
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -28,6 +30,8 @@ from .screen import paint, printable, table
 
 _FIELDS = ("time", "kind", "user", "container", "gpus", "by", "details")
 _LOOK_S = 0.5
+_ASK_S = 2.0
+_OVERLAP_S = 10.0
 _SHOWN = 50
 _EXAMPLES = """examples:
   ds01 events --since 2h                            the last two hours
@@ -161,6 +165,23 @@ def through_gate(query: EventQuery, last: int | None) -> list[dict[str, Any]]:
     return found
 
 
+def follow_gate(query: EventQuery, told: list[dict[str, Any]], ended: threading.Event) -> Iterator[dict[str, Any]]:
+    """Events that the gate tells of after those that it has told, as they come, until ``ended`` is set.
+
+    Asked again from a little before the newest on, because writers are not in step to the second; what was told is not told twice.
+    """
+    known = deque((json.dumps(one, sort_keys=True) for one in told), maxlen=2 * MOST_EVENTS)
+    since = time.time()
+    while not ended.wait(_ASK_S):
+        begun = time.time()
+        for record in through_gate(replace(query, since=max(since - _OVERLAP_S, query.since or 0.0)), MOST_EVENTS):
+            text = json.dumps(record, sort_keys=True)
+            if text not in known:
+                known.append(text)
+                yield record
+        since = min(begun, max(since, begun - _OVERLAP_S))
+
+
 def run(arguments: argparse.Namespace, path: str = EVENT_LOG) -> int:
     """Print the events that were asked for."""
     if arguments.kind == "help":
@@ -176,9 +197,11 @@ def run(arguments: argparse.Namespace, path: str = EVENT_LOG) -> int:
         if arguments.follow:
             _write(follow(path, query, threading.Event()), arguments, head=not found)
     except PermissionError:
+        told = through_gate(query, last)
+        if told or not arguments.follow:
+            _write(told, arguments, head=True)
         if arguments.follow:
-            raise Failure(f"you may not read {path}", "--follow is for root and the group adm: sudo ds01 events --follow") from None
-        _write(through_gate(query, last), arguments, head=True)
+            _write(follow_gate(query, told, threading.Event()), arguments, head=not told)
     except FileNotFoundError:
         raise Failure(f"{path} is not there: nothing has been recorded yet", "systemctl status ds01-watch") from None
     return 0

@@ -6,24 +6,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import select
-import shutil
-import sys
-import termios
 import time
-import tty
 from typing import Any
 
 from ds01.gpu_use import INVENTORY
 from ds01.queue_file import QUEUE
 
-from .failure import Failure
+from . import live_screen
 from .inventory_source import read_inventory
 from .queue_source import read_queue
 from .top_screen import render
-
-_ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"  # the alternate screen without a cursor, and back
 
 
 def register(subparsers: Any) -> None:
@@ -42,36 +34,10 @@ def run(arguments: argparse.Namespace, path: str = INVENTORY, queue: str = QUEUE
     if arguments.json:
         print(json.dumps(read_inventory(path), indent=2))
         return 0
-    if arguments.once or not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if arguments.once or not live_screen.is_possible():
         print(render(read_inventory(path), time.time(), queue=read_queue(queue)))
         return 0
-    if not 0.2 <= arguments.interval <= 3600:
-        raise Failure(f"--interval {arguments.interval:g}: out of range", "expected 0.2 to 3600 seconds")
+    live_screen.check_interval(arguments.interval, "--interval")
     read_inventory(path)  # what is wrong from the start is said on the ordinary screen
-    keyboard = sys.stdin.fileno()
-    before = termios.tcgetattr(keyboard)
-    try:
-        tty.setcbreak(keyboard)
-        sys.stdout.write(_ENTER)
-        _live(arguments.interval, path, queue, keyboard)
-    except KeyboardInterrupt:
-        return 0
-    finally:
-        termios.tcsetattr(keyboard, termios.TCSADRAIN, before)
-        sys.stdout.write(_LEAVE)
-        sys.stdout.flush()
+    live_screen.show(lambda lines: render(read_inventory(path), time.time(), lines, read_queue(queue)), arguments.interval)
     return 0
-
-
-def _live(interval: float, path: str, queue: str, keyboard: int) -> None:
-    while True:
-        try:
-            text = render(read_inventory(path), time.time(), shutil.get_terminal_size().lines - 1, read_queue(queue))
-        except Failure as failure:
-            text = f"{failure.why}\n{failure.next_step}"
-        # Home, each line cleared to its end, then everything below: no flicker.
-        sys.stdout.write("\x1b[H" + "".join(f"{line}\x1b[K\r\n" for line in text.split("\n")) + "\x1b[J")
-        sys.stdout.flush()
-        ready, _, _ = select.select([keyboard], [], [], interval)
-        if ready and os.read(keyboard, 64)[:1] in (b"q", b"Q", b"\x03", b""):
-            return

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,8 @@ from typing import Any
 
 from ds01.gpu_use import INVENTORY
 
+from . import live_screen
+from .failure import Failure
 from .inventory_source import read_inventory, warnings
 from .screen import duration, paint, size, table
 
@@ -24,6 +27,14 @@ def register(subparsers: Any) -> None:
     parser.add_argument("--by-user", action="store_true", help="one line a person")
     parser.add_argument("--wide", action="store_true", help="with image, container id, and how the person was found")
     parser.add_argument("--json", action="store_true", help="print the watcher's document")
+    parser.add_argument(
+        "--watch",
+        nargs="?",
+        type=float,
+        const=2.0,
+        metavar="SECONDS",
+        help="draw it again every so many seconds (2), until q or Ctrl-C",
+    )
     parser.set_defaults(run=run)
 
 
@@ -97,10 +108,25 @@ def render(document: dict[str, Any], now: float, *, wide: bool = False, by_user:
     return "\n".join(lines)
 
 
+def _picture(path: str, lines: int, *, wide: bool, by_user: bool) -> str:
+    """What fits on a screen of so many lines."""
+    text = render(read_inventory(path), time.time(), wide=wide, by_user=by_user).split("\n")
+    if len(text) > lines:
+        text = [*text[: lines - 1], f"and {len(text) - lines + 1} more lines"]
+    return "\n".join(text)
+
+
 def run(arguments: argparse.Namespace, path: str = INVENTORY) -> int:
     """Print the workloads."""
+    if arguments.watch is not None:
+        live_screen.check_interval(arguments.watch, "--watch")
+        if arguments.json:
+            raise Failure("--watch and --json don't go together", "for programs: ds01 workloads --json, as often as you like")
     document = read_inventory(path)
-    if arguments.json:
+    if arguments.watch is not None and live_screen.is_possible():
+        draw = functools.partial(_picture, path, wide=arguments.wide, by_user=arguments.by_user)
+        live_screen.show(draw, arguments.watch)
+    elif arguments.json:
         print(json.dumps(document, indent=2))
     else:
         print(render(document, time.time(), wide=arguments.wide, by_user=arguments.by_user))

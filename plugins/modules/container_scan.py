@@ -71,6 +71,9 @@ workloads:
     claim:
       description: Id of its claim.
       type: str
+    access_by:
+      description: By which way it comes to a GPU, V(claim), V(privileged), V(devices), V(runtime) or V(process).
+      type: str
     gpus:
       description: The GPUs, each with UUID, index and profile.
       type: list
@@ -84,6 +87,16 @@ containers:
   type: dict
   returned: success
   sample: {total: 12, running: 9}
+v:
+  description: Version of the document, whose schema is C(docs/inventory.schema.json); RV(workloads) and RV(sources) are as the watcher's.
+  type: int
+  returned: success
+  sample: 1
+time:
+  description: When it was made, in seconds since the epoch, UTC.
+  type: float
+  returned: success
+  sample: 1790000000.5
 sources:
   description: Whether the daemon and the driver answered, and what was wrong.
   type: dict
@@ -179,6 +192,8 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     return {
         "changed": False,
         "workloads": result["workloads"],
+        "v": result["v"],
+        "time": result["time"],
         "containers": {"total": len(containers), "running": sum(1 for c in containers if c.running)},
         "sources": result["sources"],
         "simulated": result["simulated"],

@@ -102,7 +102,15 @@ RESERVATIONS = exactly(
 )
 WORKLOADS = {
     "type": "object",
-    "properties": {"v": WHOLE, "time": NUMBER, "simulated": FLAG, "sources": ANYTHING, "workloads": each(ANYTHING), "gpus": each(ANYTHING)},
+    "properties": {
+        "v": WHOLE,
+        "time": NUMBER,
+        "uptime": maybe(NUMBER),
+        "simulated": FLAG,
+        "sources": ANYTHING,
+        "workloads": each(ANYTHING),
+        "gpus": each(ANYTHING),
+    },
     "required": ["v", "time", "sources", "workloads"],
 }
 EVENTS = exactly({"events": each(ANYTHING)})

@@ -69,6 +69,7 @@ def workloads(published: Mapping[str, Any], uid: int, admin: bool) -> Document:
     return {
         "v": published["v"],
         "time": published["time"],
+        "uptime": published.get("uptime"),
         "simulated": published.get("simulated", False),
         "sources": {name: {"ok": bool(state.get("ok"))} for name, state in published["sources"].items()},
         "workloads": [one for one in published["workloads"] if one.get("uid") == uid],

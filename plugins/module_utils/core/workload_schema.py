@@ -64,7 +64,7 @@ def inventory_schema() -> Schema:
             "every_gpu": _FLAG,
             "privileged": _FLAG,
             "access_by": _said(
-                {"enum": ["claim", "privileged", "devices", "runtime", "process", None]}, "by which way it comes to a GPU, from its OCI spec"
+                {"enum": ["claim", "privileged", "devices", "runtime", "process", None]}, "how it comes to a GPU, from its OCI spec"
             ),
             "gpus": {"type": "array", "items": gpu},
             "gpu_memory": _said(_MAYBE_WHOLE, "bytes of all its processes"),
@@ -72,7 +72,7 @@ def inventory_schema() -> Schema:
             "since": _said(_MAYBE_NUMBER, "its start (or creation), seconds since the epoch"),
         }
     )
-    sensor = {key: _MAYBE_NUMBER for key in ("busy_percent", "utilisation", "memory_used", "memory_total", "power", "temperature")}
+    sensor = dict.fromkeys(("busy_percent", "utilisation", "memory_used", "memory_total", "power", "temperature"), _MAYBE_NUMBER)
     device = _object(
         {"uuid": _TEXT, "index": {"type": "integer"}, "model": _TEXT, "mig": _FLAG, "healthy": _FLAG, "answers": _FLAG, **sensor}
     )
@@ -80,18 +80,19 @@ def inventory_schema() -> Schema:
     return {
         "$schema": _DIALECT,
         "title": "GPU workloads of a host",
-        "description": "/run/ds01/inventory.json, `ds01 workloads --json` and the module container_scan. Absent knowledge is null, never 0.",
+        "description": "/run/ds01/inventory.json, `ds01 workloads --json`, the module container_scan. What is not known is null, never 0.",
         **_object(
             {
                 "v": {"const": SCHEMA_VERSION},
                 "time": _said(_NUMBER, "when it was made, seconds since the epoch, UTC"),
                 "uptime": _said(_NUMBER, "the same in seconds since boot (CLOCK_BOOTTIME): its age, whatever the clock does"),
+                "age_s": _said(_NUMBER, "how old it was when `ds01 workloads` read it"),
                 "simulated": _FLAG,
                 "sources": _object({"docker": source, "gpu": source}),
                 "workloads": {"type": "array", "items": workload},
                 "gpus": {"type": "array", "items": device},
             },
-            ("uptime", "gpus"),
+            ("uptime", "age_s", "gpus"),
         ),
     }
 
