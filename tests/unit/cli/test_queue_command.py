@@ -5,12 +5,15 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ds01_cli import events_command, queue_command
 from ds01_cli.__main__ import main
+
+from ds01.core.event_query import EventQuery
 
 ENTRY = {
     "id": "q000000000001",
@@ -88,7 +91,24 @@ def test_who_may_not_read_the_log_asks_the_gate(monkeypatch: pytest.MonkeyPatch,
     assert main(["events", "--kind", "claim.*", "--container", "the sis"]) == 0
     assert gate.asked == [("GET", "events?container=the+sis&kind=claim.%2A&limit=50", None)]
     assert "thesis" in capsys.readouterr().out
-    assert main(["events", "--follow"]) == 1
+
+
+def test_who_may_not_read_the_log_follows_it_through_the_gate(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = ({"time": f"2026-01-01T00:00:0{n}.000Z", "kind": "claim.granted", "user": "student1"} for n in (1, 2))
+    answers = [[first], [first, second], [second]]
+    asked: list[EventQuery] = []
+
+    def gate(query: EventQuery, _last: int | None) -> list[dict[str, Any]]:
+        asked.append(query)
+        return answers.pop(0)
+
+    monkeypatch.setattr(events_command, "through_gate", gate)
+    monkeypatch.setattr(events_command, "_ASK_S", 0)
+    following = events_command.follow_gate(EventQuery(kind="claim.*"), gate(EventQuery(), None), threading.Event())
+    assert next(following) == second
+    with pytest.raises(IndexError):
+        next(following)
+    assert all(one.kind == "claim.*" and one.since is not None for one in asked[1:])
 
 
 def test_the_command_knows_the_route_that_the_gate_has() -> None:
