@@ -4,8 +4,11 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
+
+_MOST_BYTES = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -49,10 +52,17 @@ def read_usage(directory: Path) -> SliceUsage:
 
 
 def _lines(path: Path) -> list[str] | None:
+    """Read in one call: a scrape reads some hundred of these."""
     try:
-        return path.read_text().splitlines()
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
+    try:
+        return os.read(descriptor, _MOST_BYTES).decode("ascii", "replace").splitlines()
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
 
 
 def _number(path: Path) -> int | None:
