@@ -42,7 +42,8 @@ def _evidence(facts: ContainerFacts, people: People) -> Iterator[Owner]:
         yield Owner(people.names.get(where.uid, str(where.uid)), where.uid, "slice")
     mark = marked(facts.labels, facts.name, people.names)
     if mark is not None:
-        yield Owner(mark.user, mark.uid, mark.how)
+        # The name of an account that is gone is taken from the label; that of one that exists is never.
+        yield Owner(people.names.get(mark.uid) or mark.user or str(mark.uid), mark.uid, mark.how)
     elif not has_marks(facts.labels, facts.name):
         # Marks that contradict each other, or name nobody, are no reason to look further: the gate doesn't either.
         yield from _folders(facts, people)
