@@ -149,7 +149,8 @@ def test_exempt_for_a_while_then_a_drain_and_sweeps_that_are_killed_keep_what_wa
         sweeps.until(done, 60, f"{name}: {what}")
 
     rough("idler", "warned")
-    rough("idler", "stopped")
+    # From here on they live: a death between remembering a stop and asking for it costs a minute (unit/lifecycle/test_deaths.py).
+    sweeps.until(lambda: "stopped" in dict(sweeps.said("idler")), 100, "the stop")
     warned = [one for one in sweeps.events("idler") if one["kind"] == "lifecycle.warned"]
     stopped = next(one for one in sweeps.events("idler") if one["kind"] == "lifecycle.stopped")
     assert seconds_between(warned[0], stopped) >= WARNING_S - 0.1
