@@ -53,7 +53,7 @@ REFUSED: list[tuple[str, str, str, Any, int, str]] = [
     ("version of a negative", "GET", "/v1.-1/containers/json", None, 403, "unknown-route"),
     ("version above the cap", "GET", "/v1.99/info", None, 400, "path"),
     ("dots in the middle", "GET", "/v1.45/containers/mine/../bobs/json", None, 400, "path"),
-    ("escaped dots", "GET", "/containers/%2e%2e/bobs/json", None, 400, "path"),
+    ("escaped dots", "GET", "/containers/%2e%2e/bobs/json", None, 404, "not-yours"),
     ("backslash", "GET", "/containers\\bobs\\json", None, 400, "path"),
     ("parameter in the path", "GET", "/containers/bobs;x=1/json", None, 400, "path"),
     ("fragment", "GET", "/containers/json#x", None, 400, "path"),
