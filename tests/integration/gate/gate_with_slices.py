@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """The gate with slices that are files, for hosts without systemd: what a killed gate leaves open can be seen then.
 
-    python gate_with_slices.py DIRECTORY [the gate's own arguments]
+python gate_with_slices.py DIRECTORY [the gate's own arguments]
 """
 
 from __future__ import annotations
