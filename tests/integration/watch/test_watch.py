@@ -85,8 +85,12 @@ def test_a_privileged_container_is_seen_at_once(watch: WatchProcess, start: Star
     assert found is not None
     assert (found["kind"], found["tracked"], found["privileged"], found["every_gpu"]) == ("raw", False, True, True)
     assert [gpu["index"] for gpu in found["gpus"]] == [0, 1]
-    seen = [event["container"] for event in watch.events("workload.seen")]
-    assert seen.count("everything") == 1
+
+    def said() -> int:
+        return sum(event["container"] == "everything" for event in watch.events("workload.seen"))
+
+    wait_until(lambda: said() > 0, AT_ONCE_S, "the container in the event log")
+    assert said() == 1
 
 
 def test_a_device_given_by_hand_is_seen_at_once(watch: WatchProcess, start: Start, gpu_node: Path) -> None:
@@ -121,8 +125,12 @@ def test_a_dockerd_that_was_away_ends_nothing(watch: WatchProcess, start: Start,
     ends = [event for kind in ("container.die", "container.remove") for event in watch.events(kind)]
     assert [event for event in ends if event["container"] == "survivor"] == []
     assert len(watch.events("workload.seen")) == seen, "what was known is told as new"
-    told = [event["details"] for event in watch.events("health.changed")]
-    assert [details["state"].partition(":")[0] for details in told if details["part"] == "docker"][-2:] == ["away", "ok"]
+
+    def told() -> list[str]:
+        states = [event["details"] for event in watch.events("health.changed")]
+        return [details["state"].partition(":")[0] for details in states if details["part"] == "docker"][-2:]
+
+    wait_until(lambda: told() == ["away", "ok"], 10, "word of the gap in the event log, which comes after the inventory")
 
 
 def test_what_ended_while_dockerd_was_away_is_noticed(watch: WatchProcess, start: Start, daemon: Daemon, lab: Lab) -> None:
