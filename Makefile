@@ -70,7 +70,7 @@ test-fuzz: venv ## 110,000 requests against the gate: create bodies, request lin
 
 .PHONY: test-integration
 test-integration: venv ## real dockerds on private sockets, simulated GPUs, real clients (INTEGRATION=full: all with every release)
-	$(PYTEST) -n 2 --dist loadgroup --durations=10 tests/integration
+	$(PYTEST) -n 2 --durations=10 tests/integration
 
 .PHONY: test-lab
 test-lab: venv ## the virtual lab server: check, converge, converge again, check again, behaviour

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,11 @@ from ds01.core.image_definition import BadDefinition, ImageDefinition, slug
 from . import image_store
 from .docker_calls import call, query
 from .failure import Failure
+
+
+FIRST_HUMAN_UID = 1000
+MADE_NAME = re.compile(r".+-u\d+")
+"""A name that core/user_names.py spelled, with the uid behind it."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +106,17 @@ def own_images() -> list[OwnImage]:
     return sorted(found, key=lambda one: one.ref)
 
 
+def _somebodys(tag: str) -> bool:
+    """Whether the name is in a person's namespace: the gate would refuse to run it, whoever built it and with whatever label."""
+    first, slash, _ = tag.partition("/")
+    if not slash or "." in first or ":" in first:
+        return False
+    try:
+        return pwd.getpwnam(first).pw_uid >= FIRST_HUMAN_UID
+    except KeyError:
+        return MADE_NAME.fullmatch(first) is not None
+
+
 def shared_images() -> list[OwnImage]:
     """Images that everybody may run: not built here by somebody for themselves, which the gate's label tells, and not the caller's."""
     own = f"{namespace()}/"
@@ -111,7 +128,7 @@ def shared_images() -> list[OwnImage]:
                 tag, tag, "shared", (entry.get("Labels") or {}).get(DESCRIPTION_LABEL) or "", entry["Id"], entry["Size"], entry["Created"]
             )
             for tag, entry in tags
-            if not tag.startswith(own) and not (entry.get("Labels") or {}).get("ds01.user")
+            if not tag.startswith(own) and not _somebodys(tag) and not (entry.get("Labels") or {}).get("ds01.user")
         ),
         key=lambda one: one.ref,
     )

@@ -24,9 +24,9 @@ class MoreClients:
         self._bin = self._tree / "ds01"
 
     def prepare(self) -> MoreClients:
-        """Write starters that give each program the libraries of its own release."""
+        """Write starters that give each program the libraries of its own release; the same for every module that asks."""
         plugins, client = self._bin / "plugins", self._lab.client
-        plugins.mkdir(parents=True)
+        plugins.mkdir(parents=True, exist_ok=True)
         shutil.copy2(tree(CLIENT_RELEASE) / "usr/libexec/docker/cli-plugins/docker-buildx", self._tree)
         self._starter(plugins / "docker-buildx", self._tree / "docker-buildx")
         for directory, name in ((plugins, "docker-compose"), (self._bin, "docker-compose"), (self._bin, "docker")):

@@ -149,11 +149,11 @@ def test_a_request_hidden_in_a_body_is_read_as_a_body(alice: Desk, bob: Desk) ->
 def test_too_many_connections_of_one_person(alice: Desk, bob: Desk) -> None:
     """Case 120."""
     wires = [alice.wire() for _ in range(128)]
-    wait_until(lambda: _over(alice), 10, "the limit of connections")
+    wait_until(lambda: _over(alice), 30, "the limit of connections")
     assert bob.must("ps", "-q") == ""
     for wire in wires:
         wire.close()
-    wait_until(lambda: not _over(alice), 10, "the end of the connections")
+    wait_until(lambda: not _over(alice), 30, "the end of the connections")
 
 
 def _over(desk: Desk) -> bool:
