@@ -7,6 +7,7 @@ is older than the grant belongs to an earlier run and changes nothing. Between g
 leaves it alone, and an end seen meanwhile is looked at when the answer is there (a short container ends before its start is
 answered). ``_turn`` keeps a grant from falling between the look at a container and the release. What a killed gate leaves behind (a
 grant whose start never reached dockerd) is found by reconciling, because then nothing is in flight and the container does not run.
+How a claim ends, once that is decided, stands in ``claim_end``.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from datetime import datetime
 from typing import Any
 
 from ds01.allocator import AllocationError, Allocator
+from ds01.claim_occupants import Occupants, ProcOccupants
 from ds01.core.claim import Claim
 from ds01.core.claim_reconcile import START_GRACE_S, ContainerState, ReconcilePlan
 from ds01.core.gate.made_with import check_made_here
@@ -28,9 +30,10 @@ from ds01.core.gpu_request import GpuRequest
 from ds01.core.limits import Limits
 from ds01.core.quota import usage
 from ds01.core.refusal import Refusal
-from ds01.docker_upstream import DaemonRefused, DaemonUnavailable, DockerClient, label_filter, segment
+from ds01.docker_upstream import DaemonRefused, DaemonUnavailable, DockerClient, label_filter
 from ds01.mig_remaker import Remaker
 from ds01_gate.audit import Audit, RefusalRate
+from ds01_gate.claim_end import ClaimEnd, alive
 from ds01_gate.maintenance import MaintenanceGuard
 from ds01_gate.recorder import Recorder
 from ds01_gate.turn_keeper import TurnKeeper
@@ -64,6 +67,8 @@ class ClaimKeeper:
         turns: TurnKeeper,
         clock: Callable[[], float] = time.time,
         remaker: Remaker | None = None,
+        occupants: Occupants | None = None,
+        orphan_seconds: float = 20.0,
     ) -> None:
         self.allocator = allocator
         self._remaker = remaker
@@ -74,6 +79,8 @@ class ClaimKeeper:
         self._turns = turns
         self._rate = RefusalRate()
         self._clock = clock
+        self._occupants = occupants or ProcOccupants()
+        self._end = ClaimEnd(allocator, docker, audit, recorder, self._occupants, clock, orphan_seconds)
         self._lock = threading.Lock()
         self._turn = threading.RLock()
         self._in_flight: dict[str, int] = {}
@@ -147,9 +154,7 @@ class ClaimKeeper:
             with self._turn:
                 return self.allocator.grant(claim_id, limits, uid, request, container_id, container_name)
         except Refusal:
-            for claim in self.allocator.claims():
-                if claim.held_until is None and claim.id != claim_id:
-                    self.ended(claim.container_id, claim.id, self._clock())
+            self._sweep(claim_id)
             try:
                 with self._turn:
                     return self.allocator.grant(claim_id, limits, uid, request, container_id, container_name)
@@ -158,6 +163,17 @@ class ClaimKeeper:
                     raise
             with self._turn:
                 return self.allocator.grant(claim_id, limits, uid, request, container_id, container_name)
+
+    def _sweep(self, but: str) -> None:
+        """Let go what has ended. A container with a living process has not: dockerd is not asked, which may wait for a start."""
+        ours = [claim for claim in self.allocator.claims() if claim.held_until is None and claim.id != but]
+        try:
+            living = self._occupants.living(ours)
+            for claim in ours:
+                if claim.id not in living:
+                    self.ended(claim.container_id, claim.id, self._clock())
+        except (OSError, DaemonUnavailable) as error:
+            self._audit.note("sweep_failed", why=str(error))
 
     def _make_room(self, limits: Limits, uid: int, request: GpuRequest) -> bool:
         """Have a GPU that may change on demand re-partitioned, without any lock of ours. True: choose again."""
@@ -178,47 +194,45 @@ class ClaimKeeper:
         A container that runs after all keeps it.
         """
         with self._turn:
-            state = self._state(grant.claim.container_id)
-            if state is not None and _alive(state):
+            state = self._end.state(grant.claim.container_id)
+            if state is not None and alive(state):
                 return
             hold = 0 if grant.fresh or state is None else grant.claim.hold
-            self.allocator.release(grant.claim.id, hold)
-        self._ended_event(grant.claim, hold, "the start failed")
+            if not self._let_go(grant.claim, hold, "the start failed"):
+                return
         self._audit.note("undone", claim=grant.claim.id, uid=grant.claim.uid, object=grant.claim.container_id)
 
     def drop(self, container_id: str, claim_id: str) -> None:
         """The container is removed: its claim ends now. A label alone proves nothing: a Dockerfile writes any on a build's containers."""
-        if not self._is_of(claim_id, container_id):
-            return
-        ended = self.allocator.drop(claim_id)
-        if ended is not None:
-            self._ended_event(ended, 0, "the container was removed")
-            self._audit.note("released", claim=claim_id, uid=ended.uid, object=ended.container_id)
+        with self._turn:
+            claim = self._of(claim_id, container_id)
+            if claim is not None and self._end.end(claim, "the container was removed"):
+                self._audit.note("released", claim=claim_id, uid=claim.uid, object=claim.container_id)
 
     def ended(self, container_id: str, claim_id: str, at: float) -> None:
         """A container with a claim ended at ``at`` (seconds since the epoch): its claim is held or ends, unless it runs again or is
         about to."""
         with self._turn:
-            claim = next((one for one in self.allocator.claims() if one.id == claim_id), None)
-            if claim is None or claim.container_id != container_id or claim.held_until is not None or claim.renewed_at > at:
+            claim = self._of(claim_id, container_id)
+            if claim is None or claim.held_until is not None or claim.renewed_at > at:
                 return
             with self._lock:
                 if container_id in self._in_flight:
                     self._ended_in_flight[container_id] = claim_id, at
                     return
-            state = self._state(container_id)
-            if state is not None and _alive(state):
+            state = self._end.state(container_id)
+            if state is not None and alive(state):
                 return
-            hold = 0 if state is None else claim.hold
-            self.allocator.release(claim_id, hold)
-        self._ended_event(claim, hold, "the container ended")
+            hold = 0 if state is None or claim.ending_since is not None else claim.hold
+            if not self._let_go(claim, hold, "the container ended"):
+                return
         self._audit.note("ended", claim=claim_id, uid=claim.uid, object=container_id, hold_s=claim.hold)
 
     def expire(self) -> float | None:
         """End the claims and offers whose hold is over; seconds until the next one is, None when none is held."""
         self._turns.refresh()
         for claim in self.allocator.expire():
-            self._ended_event(claim, 0, "its hold is over")
+            self._recorder.claim("claim.released", claim, why="its hold is over")
             self._audit.note("hold_over", claim=claim.id, uid=claim.uid, object=claim.container_id)
         held = [claim.held_until for claim in self.allocator.claims() if claim.held_until is not None]
         offered = self._turns.next_due()
@@ -243,15 +257,14 @@ class ClaimKeeper:
         states = [self._looked_at(one) if not one.alive and self._holds_unheld(one.id) else one for one in states]
         before = {claim.id: claim for claim in self.allocator.claims()}
         plan = self.allocator.reconcile(states, listed_at if first else listed_at + START_GRACE_S - _OWN_GRACE_S)
-        for claim in (before[one] for one in plan.drop if one in before):
-            self._ended_event(claim, 0, "its container does not run")
+        dropped = [claim.id for claim in (before[one] for one in plan.drop if one in before) if self._finish(claim)]
         for claim_id, until in (plan.hold or {}).items():
             if claim_id in before:
                 self._recorder.claim("claim.held", before[claim_id], until=until)
-        if plan.drop or plan.hold or plan.resume or plan.close:
+        if dropped or plan.hold or plan.resume or plan.close:
             self._audit.note(
                 "reconciled",
-                dropped=list(plan.drop),
+                dropped=dropped,
                 held=list(plan.hold or {}),
                 resumed=list(plan.resume),
                 closed=[c for _, c in plan.close],
@@ -260,21 +273,28 @@ class ClaimKeeper:
             self._audit.note("running_without_claim", containers=list(plan.unclaimed))
         return plan
 
-    def _ended_event(self, claim: Claim, hold: int, why: str) -> None:
-        if hold > 0:
-            self._recorder.claim("claim.held", claim, until=self._clock() + hold)
-        else:
-            self._recorder.claim("claim.released", claim, why=why)
+    def _let_go(self, claim: Claim, hold: int, why: str) -> bool:
+        """Hold or end a claim, and record it. False when it can't end yet."""
+        if hold <= 0:
+            return self._end.end(claim, why)
+        self.allocator.release(claim.id, hold)
+        self._recorder.claim("claim.held", claim, until=self._clock() + hold)
+        return True
 
-    def _is_of(self, claim_id: str, container_id: str) -> bool:
-        return any(claim.id == claim_id and claim.container_id == container_id for claim in self.allocator.claims())
+    def _finish(self, planned: Claim) -> bool:
+        """End a claim that reconciling has withdrawn, unless its container is being started meanwhile."""
+        with self._turn:
+            claim = self._of(planned.id, planned.container_id)
+            with self._lock:
+                if claim is None or claim.renewed_at != planned.renewed_at or claim.container_id in self._in_flight:
+                    return False
+            return self._end.end(claim, "its container does not run")
+
+    def _of(self, claim_id: str, container_id: str) -> Claim | None:
+        return next((one for one in self.allocator.claims() if one.id == claim_id and one.container_id == container_id), None)
 
     def _holds_unheld(self, container_id: str) -> bool:
         return any(claim.container_id == container_id and claim.held_until is None for claim in self.allocator.claims())
-
-    def _state(self, container_id: str) -> dict[str, Any] | None:
-        found = self._docker.find(f"/containers/{segment(container_id)}/json")
-        return None if found is None else dict(found["State"])
 
     def _looked_at(self, listed: ContainerState) -> ContainerState:
         """A container that the list says does not run, looked at itself before its claim is touched.
@@ -282,10 +302,10 @@ class ClaimKeeper:
         The list may be older than a start that is under way, begun by a gate that was killed. The look at one container waits until
         dockerd has ended what it does with it.
         """
-        state = self._state(listed.id)
+        state = self._end.state(listed.id)
         if state is None:
             return listed
-        return ContainerState(listed.id, _alive(state), listed.claim_id, moment(str(state.get("FinishedAt", _NEVER))))
+        return ContainerState(listed.id, alive(state), listed.claim_id, moment(str(state.get("FinishedAt", _NEVER))))
 
     def restart_failed(self, limits_of: Callable[[int], Limits]) -> None:
         """Start again what dockerd could not start by itself because its claim was gone: after a reboot, or a restart behind the
@@ -337,10 +357,6 @@ class ClaimKeeper:
 def cdi_pauses() -> Iterator[float]:
     """Seconds to wait before each further try at a start whose CDI device dockerd does not know yet; 3 s together."""
     yield from (0.02, 0.05, 0.1, 0.2, 0.4, 0.7, 1.5)
-
-
-def _alive(state: dict[str, Any]) -> bool:
-    return bool(state.get("Running") or state.get("Restarting") or state.get("Paused"))
 
 
 def moment(text: str) -> float | None:

@@ -77,12 +77,13 @@ class EventWatch:
         elif action == "die":
             self._keeper.ended(actor["ID"], claim_id, event["timeNano"] / 1e9)
             self._news.set()
-        elif action == "start" and self._held(claim_id):
-            # Started behind the gate's back while its claim was still held: by a restart policy, or by root.
+        elif action == "start" and self._is_let_go(claim_id):
+            # Started behind the gate's back while its claim was still held or just ending: by a restart policy, or by root.
             self._settle(first=False)
 
-    def _held(self, claim_id: str) -> bool:
-        return any(claim.id == claim_id and claim.held_until is not None for claim in self._keeper.allocator.claims())
+    def _is_let_go(self, claim_id: str) -> bool:
+        claim = next((one for one in self._keeper.allocator.claims() if one.id == claim_id), None)
+        return claim is not None and (claim.held_until is not None or claim.ending_since is not None)
 
     def _settle(self, *, first: bool) -> None:
         """Bring claims in line with the containers, and start what dockerd could not."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from ds01.allocator import AllocationPaths, Allocator
 from ds01.caller_paths import CallerPaths
 from ds01.cgroup_fs import CgroupFs
+from ds01.claim_occupants import Occupants, ProcOccupants, SliceOccupants
 from ds01.core.gate.api_versions import DaemonNotSupported, text
 from ds01.docker_facts import DockerFacts
 from ds01.docker_upstream import DaemonRefused, DaemonUnavailable, DockerClient
@@ -79,10 +80,14 @@ class Gate:
         self._turns = turns = TurnKeeper(
             settings.queue, self._callers.limits_of, lambda: float(policies.current().gate.queue_hold), recorder, audit
         )
-        allocator = Allocator(where, slices, turns=turns)
+        occupants: Occupants = SliceOccupants(cgroups) if settings.slices == "systemd" else ProcOccupants()
+        allocator = Allocator(where, slices, turns=turns, occupants=occupants)
         self._waiting = TurnWait(turns, allocator)
         maintenance = MaintenanceGuard(settings.maintenance)
-        keeper = ClaimKeeper(allocator, docker, audit, recorder, maintenance, turns, remaker=Remaker())
+        remaker, patience = Remaker(), settings.orphan_seconds
+        keeper = ClaimKeeper(
+            allocator, docker, audit, recorder, maintenance, turns, remaker=remaker, occupants=occupants, orphan_seconds=patience
+        )
         self._paths = paths
         self._watch = EventWatch(docker, keeper, self._callers.limits_of, audit, settings.reconcile_seconds)
         self._judgement = Judgement(settings, docker, DockerFacts(docker, paths, tags), audit, policies)

@@ -24,6 +24,7 @@ class Settings:
     ``slices``: ``systemd`` makes the slices over D-Bus, ``none`` leaves the cgroup parents to dockerd (a host without systemd).
     ``buildkit``: the runtime guard stands below BuildKit, so that builds may be let through. ``host_cpus`` 0: as many as the host has.
     ``workers``: connections at once over all people. ``body_seconds``: between two pieces of a body that is read for the judge.
+    ``orphan_seconds``: how long a process may outlive its container before it is killed.
     """
 
     listen: str = "/run/docker.sock"
@@ -51,6 +52,7 @@ class Settings:
     idle_seconds: int = 3600
     drain_seconds: int = 15
     reconcile_seconds: int = 30
+    orphan_seconds: int = 20
 
 
 _CHOICES: Mapping[str, tuple[str, ...]] = {"slices": ("systemd", "none")}

@@ -3,8 +3,9 @@
 """Grants GPU claims and takes them back. Choosing and writing happen under one lock; the CDI spec file is the grant.
 
 Order of effects, so that a kill at any point leaves nothing but what ``reconcile`` mends: a grant opens the claim's slice first and
-publishes the spec last; a release removes the spec first and closes the slice last. In between there is at worst an open slice in
-which nothing can be started.
+publishes the spec last; an end (``claim_ending``) takes back the spec's device first, closes the slice, and removes the spec last,
+when no process of the container lives. In between there is at worst an open slice in which nothing can be started, or a claim that
+nothing can start with.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from .claim_ending import ClaimEnding
+from .claim_occupants import Occupants, ProcOccupants
 from .claim_store import ClaimStore, Table
 from .claim_turns import Moment, NoTurns, Turns
 from .core.cdi_spec import CdiSpecError, device_nodes, spec_for, with_claim
@@ -59,10 +62,18 @@ class AllocationPaths:
 class Allocator:
     """``clock`` gives seconds since the epoch, UTC. Safe to use from several threads and processes at once."""
 
-    def __init__(self, paths: AllocationPaths, slices: Slices, clock: Callable[[], float] = time.time, turns: Turns | None = None) -> None:
+    def __init__(
+        self,
+        paths: AllocationPaths,
+        slices: Slices,
+        clock: Callable[[], float] = time.time,
+        turns: Turns | None = None,
+        occupants: Occupants | None = None,
+    ) -> None:
         self._store = ClaimStore(paths.claims, paths.lock)
         self._slices = slices
         self._clock = clock
+        self._ending = ClaimEnding(self._store, slices, occupants or ProcOccupants(), clock)
         self._turns: Turns = turns or NoTurns()
         self._inventory = FileCache(paths.devices, load_inventory)
         self._base = FileCache(paths.cdi_base, _load_base)
@@ -88,13 +99,14 @@ class Allocator:
                 whose = f"container {present.container_id[:12]} of uid {present.uid}"
                 raise AllocationError(f"claim {claim_id} is of {whose}, not of {container_id[:12]} of uid {uid}")
             if present is not None:
-                if present.held_until is None:
+                if present.held_until is None and present.ending_since is None:
                     keep = intact(self.inventory(), present)
                 else:
                     keep = may_keep(self.inventory(), present, others, limits, request, now=now, reservations=reservations)
                 if keep:
                     return self._renew(present, limits, container_name, now)
-                self._remove(present)
+                if not self._ending.end(present):
+                    raise AllocationError(f"claim {claim_id} has other devices, and a process that the container left has them open")
             self._turns.settle(Moment(self.inventory(), tuple(others), reservations, table.blocked, now))
             kept = self._turns.kept(uid, container_id)
             devices = choose(
@@ -128,7 +140,7 @@ class Allocator:
     def release(self, claim_id: str, hold_s: int | None = None) -> Claim | None:
         """The container ended: its claim is held for ``hold_s`` seconds (None: what policy said at the grant), or ends now.
 
-        Returns the claim as it was, None when there was none.
+        Returns the claim as it was, None when there was none. One of which a process lives stays as ending.
         """
         with self._store.lock():
             claim = self._store.read().get(claim_id)
@@ -137,17 +149,41 @@ class Allocator:
             hold = claim.hold if hold_s is None else hold_s
             if hold > 0:
                 self._hold(claim, self._clock() + hold)
-            else:
-                self._remove(claim)
+            elif self._ending.end(claim):
                 self._settle()
             return claim
 
     def drop(self, claim_id: str) -> Claim | None:
-        """End a claim now, whatever its container does: no start finds it, and its slice opens no GPU. Returns the claim as it was."""
+        """End a claim now: no start finds it, and its slice opens no GPU. Returns the claim as it was."""
         return self.release(claim_id, 0)
 
+    def withdraw(self, claim_id: str) -> Claim | None:
+        """The first half of an end: no start finds the claim any more, its devices stay taken. None when there is none."""
+        with self._store.lock():
+            claim = self._store.read().get(claim_id)
+            if claim is not None:
+                self._ending.withdraw(claim)
+            return claim
+
+    def finish(self, claim_id: str) -> bool:
+        """The second half: the devices are free. False when a process of the container lives: then they stay taken."""
+        with self._store.lock():
+            claim = self._store.read().get(claim_id)
+            if claim is None:
+                return True
+            gone = self._ending.finish(claim)
+            if gone:
+                self._settle()
+            return gone
+
+    def restore(self, claim_id: str) -> bool:
+        """The container of a claim that is held or ending runs: the claim is as it was."""
+        with self._store.lock():
+            claim = self._store.read().get(claim_id)
+            return claim is not None and self._ending.restore(claim)
+
     def expire(self, now: float | None = None) -> list[Claim]:
-        """End the claims whose hold is over; returns them."""
+        """End the claims whose hold is over; returns those that are gone."""
         with self._store.lock():
             at = self._clock() if now is None else now
             before = self._store.read()
@@ -158,7 +194,8 @@ class Allocator:
     def reconcile(self, containers: Iterable[ContainerState], listed_at: float) -> ReconcilePlan:
         """Bring claims and slices in line with the containers as they were listed at ``listed_at``; returns what was done.
 
-        All containers of the daemon are needed, stopped ones too: a claim whose container is not among them ends.
+        All containers of the daemon are needed, stopped ones too: a claim whose container is not among them ends. What is to be
+        dropped is withdrawn: look at its container again, then ``finish`` or ``restore``.
         """
         with self._store.lock():
             now = self._clock()
@@ -167,16 +204,13 @@ class Allocator:
             plan = reconcile(table.claims, containers, self._claim_slices(), listed_at=listed_at, now=now)
             by_id = {c.id: c for c in table.claims}
             for claim_id in plan.drop:
-                self._remove(by_id[claim_id])
+                self._ending.withdraw(by_id[claim_id])
             for claim_id, until in (plan.hold or {}).items():
                 self._hold(by_id[claim_id], until)
             for claim_id in plan.resume:
-                try:
-                    self._rewrite(replace(by_id[claim_id], held_until=None, renewed_at=now))
-                except OSError as error:
-                    _LOG.warning("claim %s stays held until the next look, though its container runs: %s", claim_id, error)
+                self._ending.restore(by_id[claim_id])
             for uid, claim_id in plan.close:
-                self._close(uid, claim_id)
+                self._ending.close(uid, claim_id)
             self._settle()
             return plan
 
@@ -224,9 +258,10 @@ class Allocator:
             claim,
             container_name=container_name,
             held_until=None,
+            ending_since=None,
             hold=limits.lifecycle.gpu_hold,
             renewed_at=now,
-            ends_at=_ends_at(limits, now) if claim.held_until is not None else claim.ends_at,
+            ends_at=claim.ends_at if claim.held_until is None and claim.ending_since is None else _ends_at(limits, now),
         )
         try:
             self._open_and_write(renewed, self._spec(renewed))
@@ -248,10 +283,10 @@ class Allocator:
         try:
             self._open_and_write(claim, spec)
         except (SliceError, OSError) as error:
-            self._remove(claim)
+            self._ending.remove(claim)
             raise AllocationError(f"claim {claim.id} can't be made: {error}") from error
         except BaseException:
-            self._remove(claim)
+            self._ending.remove(claim)
             raise
 
     def _open_and_write(self, claim: Claim, spec: dict[str, Any]) -> None:
@@ -261,30 +296,11 @@ class Allocator:
     def _hold(self, claim: Claim, until: float) -> None:
         """Keep the devices of a stopped container. Where that can't be written down (a full disk) the claim ends."""
         try:
-            self._rewrite(replace(claim, held_until=until, ends_at=None))
-        except OSError as error:
+            self._store.write(claim.id, with_claim(self._store.spec(claim.id), replace(claim, held_until=until, ends_at=None)))
+        except (OSError, CdiSpecError) as error:
             _LOG.warning("claim %s ends and is not held: %s", claim.id, error)
-            self._remove(claim)
-            self._settle()
-
-    def _rewrite(self, claim: Claim) -> None:
-        """The same devices, other times. A spec that can't be read any more is dropped: nothing could start with it."""
-        try:
-            self._store.write(claim.id, with_claim(self._store.spec(claim.id), claim))
-        except CdiSpecError as error:
-            _LOG.warning("claim %s is dropped: %s", claim.id, error)
-            self._remove(claim)
-
-    def _remove(self, claim: Claim) -> None:
-        self._store.delete(claim.id)
-        self._close(claim.uid, claim.id)
-
-    def _close(self, uid: int, claim_id: str) -> None:
-        """Close a slice; one that can't be closed stays for the next reconcile, which finds it without a claim."""
-        try:
-            self._slices.close_claim_slice(uid, claim_id)
-        except SliceError as error:
-            _LOG.warning("slice of claim %s is left for reconcile: %s", claim_id, error)
+            if self._ending.end(claim):
+                self._settle()
 
     def _claim_slices(self) -> list[tuple[int, str]]:
         try:
@@ -295,9 +311,8 @@ class Allocator:
 
     def _drop_expired(self, table: Table, now: float) -> Table:
         over = [c for c in table.claims if c.held_until is not None and c.held_until <= now]
-        for claim in over:
-            self._remove(claim)
-        return replace(table, claims=tuple(c for c in table.claims if c not in over)) if over else table
+        gone = [claim for claim in over if self._ending.end(claim)]
+        return replace(table, claims=tuple(c for c in table.claims if c not in gone)) if gone else table
 
     @staticmethod
     def _file(cache: FileCache[T]) -> T:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -12,6 +13,7 @@ from pathlib import Path
 from .core.claim import CLAIM_ID
 
 LIMIT_FILES = ("cpu.max", "memory.high", "memory.max", "pids.max", "io.weight", "io.max")
+_GONE = (errno.ENOENT, errno.ENODEV)
 _CLAIM_SLICE = re.compile(r"ds01-u(\d+)-(" + CLAIM_ID.pattern + r")\.slice")
 _USER_SLICE = re.compile(r"ds01-u(\d+)\.slice")
 
@@ -40,9 +42,31 @@ class CgroupFs:
         return self._read(self.path(slice_name), LIMIT_FILES)
 
     def populated(self, slice_name: str) -> bool:
-        """True when a process runs in it or below."""
-        events = self._read(self.path(slice_name), ("cgroup.events",)).get("cgroup.events", "")
-        return "populated 1" in events.splitlines()
+        """True when a process runs in it or below. Raises OSError where the kernel does not say."""
+        try:
+            return "populated 1" in (self.path(slice_name) / "cgroup.events").read_text().splitlines()
+        except OSError as error:
+            if error.errno in _GONE:
+                return False
+            raise
+
+    def kill(self, slice_name: str) -> None:
+        """Kill every process in it and below, those that are just being made too; nothing when it is gone. Raises OSError."""
+        path = self.path(slice_name)
+        try:
+            # Opened without creating: where the kernel has no such file, that is an error and not a new file.
+            handle = os.open(path / "cgroup.kill", os.O_WRONLY | os.O_CLOEXEC)
+        except OSError as error:
+            if error.errno in _GONE and not path.is_dir():
+                return
+            raise
+        try:
+            os.write(handle, b"1")
+        except OSError as error:
+            if error.errno not in _GONE:
+                raise
+        finally:
+            os.close(handle)
 
     def user_slices(self) -> list[int]:
         """The uids that have a slice, in numeric order."""

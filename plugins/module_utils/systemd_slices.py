@@ -68,7 +68,7 @@ class SystemdSlices:
             self._bus.set_properties(name, _filter(WITHOUT_NVIDIA))
             if not self._cgroups.populated(name):
                 self._bus.stop(name)
-        except BusError as error:
+        except (BusError, OSError) as error:
             raise SliceError(f"{name} can't be closed: {error}") from error
 
     def claim_slices(self) -> Sequence[tuple[int, str]]:

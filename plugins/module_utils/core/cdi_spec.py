@@ -48,9 +48,19 @@ def spec_for(claim: Claim, base: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def with_claim(spec: Mapping[str, Any], claim: Claim) -> dict[str, Any]:
-    """The same devices with what is now known about the claim (a hold begun or ended)."""
+    """The same devices with what is now known about the claim (a hold begun or ended).
+
+    The one device of a claim that is ending has another name: no container asks for it, so that no start finds it.
+    """
     annotation = json.dumps(claim_to_dict(claim), separators=(",", ":"), sort_keys=True)
-    return {**spec, "annotations": {**spec.get("annotations", {}), ANNOTATION: annotation}}
+    name = claim.id if claim.ending_since is None else f"{claim.id}-ending"
+    devices = [{**device, "name": name} for device in _items(spec, "devices", f"spec of {claim.id}") if isinstance(device, Mapping)]
+    return {**spec, "annotations": {**spec.get("annotations", {}), ANNOTATION: annotation}, "devices": devices}
+
+
+def empty_spec(claim: Claim) -> dict[str, Any]:
+    """A spec that opens nothing, to keep a claim in whose own spec can't be read any more."""
+    return {"cdiVersion": "0.6.0", "kind": CDI_KIND, "devices": [{"name": claim.id, "containerEdits": _merge(())}]}
 
 
 def claim_of(spec: Mapping[str, Any]) -> Claim:

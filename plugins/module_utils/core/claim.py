@@ -46,6 +46,7 @@ class Claim:
     ``generation`` differs between any two grants, so that a device that was given, taken and given again is told apart.
     ``held_until`` is set while a stopped container keeps its GPU, for ``hold`` after its end. ``renewed_at`` is the last
     start that found the claim (or the grant); ``ends_at`` is when the runtime limit ends the container, None when nothing does.
+    ``ending_since`` is set from when no start finds the claim any more until no process of its container lives.
     """
 
     id: str
@@ -61,6 +62,7 @@ class Claim:
     hold: int = 0
     renewed_at: float = 0.0
     ends_at: float | None = None
+    ending_since: float | None = None
 
     @property
     def equivalents(self) -> Fraction:
@@ -103,6 +105,7 @@ def claim_from_dict(data: Mapping[str, Any]) -> Claim:
             hold=_integer(data, "hold"),
             renewed_at=float(data["renewed_at"]),
             ends_at=_time_or_none(data, "ends_at"),
+            ending_since=None if data.get("ending_since") is None else float(data["ending_since"]),
         )
     except KeyError as error:
         raise ValueError(f"claim without {error.args[0]!r}") from error

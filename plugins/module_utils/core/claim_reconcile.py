@@ -25,8 +25,9 @@ class ContainerState:
 
 @dataclass(frozen=True)
 class ReconcilePlan:
-    """``drop``: claims to end now; ``hold``: claim id → until when a stopped container keeps its devices; ``resume``: held claims whose
-    container runs again; ``close``: slices without a claim; ``unclaimed``: ids of live containers whose claim does not exist."""
+    """``drop``: claims to end now, or that are ending; ``hold``: claim id → until when a stopped container keeps its devices; ``resume``:
+    held or ending claims whose container runs; ``close``: slices without a claim; ``unclaimed``: ids of live containers whose claim does
+    not exist."""
 
     drop: tuple[str, ...] = ()
     hold: Mapping[str, float] | None = None
@@ -67,6 +68,8 @@ def reconcile(
 def _verdict(claim: Claim, state: ContainerState | None, listed_at: float, now: float) -> str | float:
     """``drop``, ``keep``, ``resume``, or until when to hold."""
     alive = state is not None and state.alive
+    if claim.ending_since is not None:
+        return "resume" if alive else "drop"
     if claim.held_until is not None:
         if alive:
             return "resume"

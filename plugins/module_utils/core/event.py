@@ -28,6 +28,7 @@ KINDS: Mapping[str, str] = {
     "claim.refused": "a request for GPUs was refused (details.rule, details.why)",
     "claim.held": "a stopped container keeps its GPUs until details.until",
     "claim.released": "GPUs were given back (details.why)",
+    "claim.quarantined": "GPUs stay taken though their container does not run: a process of it lives (details.why)",
     "claim.restarted": "a container that dockerd could not start by itself was given GPUs and started",
     "queue.joined": "somebody joined the queue for GPUs",
     "queue.offered": "a device is kept for somebody whose turn it is",

@@ -9,7 +9,7 @@ import json
 import re
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +32,17 @@ def claims(cdi_dir: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-def running_nodes(daemon: Daemon) -> dict[str, frozenset[str]]:
-    """Container id → GPU nodes in its /dev, of every container of this daemon that has a process now."""
+def containers_on_disk(daemon: Daemon) -> set[str]:
+    """The ids of the containers that this daemon has."""
     with contextlib.suppress(FileNotFoundError):
-        known = {entry.name for entry in (daemon.state / "data" / "containers").iterdir()}
+        return {entry.name for entry in (daemon.state / "data" / "containers").iterdir()}
+    return set()
+
+
+def running_nodes(daemon: Daemon, removed: Collection[str] = ()) -> dict[str, frozenset[str]]:
+    """Container id → GPU nodes in its /dev, of every container of this daemon that has a process now, and of those ``removed``."""
+    with contextlib.suppress(FileNotFoundError):
+        known = containers_on_disk(daemon).union(removed)
         found: dict[str, frozenset[str]] = {}
         for process in Path("/proc").iterdir():
             if not process.name.isdigit():
@@ -65,6 +72,7 @@ class Witness(threading.Thread):
         self._ending = threading.Event()
         self.doubles: list[str] = []
         self.seen: set[str] = set()
+        self._containers: set[str] = set()
         self.looks = 0
         self.failure: BaseException | None = None
 
@@ -90,8 +98,10 @@ class Witness(threading.Thread):
             # Files are read one by one: only what is unchanged at a second look was there at the same time.
             if all(again.get(one, {}).get("generation") == table[one]["generation"] for one in holders):
                 self.doubles.append(f"claims {sorted(holders)} share {device}")
-        for device, holders in shared(running_nodes(self._daemon)).items():
-            again_running = running_nodes(self._daemon)
+        # A process may outlive its container's removal.
+        self._containers |= containers_on_disk(self._daemon) | {claim["container_id"] for claim in table.values()}
+        for device, holders in shared(running_nodes(self._daemon, self._containers)).items():
+            again_running = running_nodes(self._daemon, self._containers)
             if all(device in again_running.get(one, ()) for one in holders):
                 self.doubles.append(f"{device} is in {', '.join(self._described(one, table) for one in sorted(holders))}")
 
