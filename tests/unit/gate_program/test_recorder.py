@@ -53,8 +53,12 @@ class ScriptedAllocator:
         self.released.append(hold)
         return self.granted
 
-    def drop(self, _claim: str) -> Claim | None:
+    def withdraw(self, _claim: str) -> Claim | None:
         return self.granted
+
+    def finish(self, _claim: str) -> bool:
+        self.released.append(0)
+        return True
 
     def expire(self) -> list[Claim]:
         return [] if self.granted is None else [self.granted]
