@@ -32,11 +32,18 @@ def render(document: dict[str, Any], now: float) -> str:
             ", ".join(device["profile"] or "full GPU" for device in one["devices"]),
             f"{one['equivalents']:.2f}",
             duration(now - one["granted_at"]),
-            "" if one["held_until"] is None else f"held for {duration(max(0.0, one['held_until'] - now))}",
+            _standing(one, now),
         ]
         for one in document["claims"]
     ]
     return table(("CLAIM", "USER", "CONTAINER", "DEVICES", "SHARE", "SINCE", ""), rows)
+
+
+def _standing(one: dict[str, Any], now: float) -> str:
+    """What is said of a claim whose container does not run."""
+    if one.get("ending_since") is not None:
+        return f"ended {duration(max(0.0, now - one['ending_since']))} ago, a process of it still has the GPU"
+    return "" if one["held_until"] is None else f"held for {duration(max(0.0, one['held_until'] - now))}"
 
 
 def run(arguments: argparse.Namespace) -> int:

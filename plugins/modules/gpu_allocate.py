@@ -174,6 +174,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.ds01.infra.plugins.module_utils.allocator import AllocationError, AllocationPaths, Allocator
 from ansible_collections.ds01.infra.plugins.module_utils.cgroup_fs import CgroupFs
+from ansible_collections.ds01.infra.plugins.module_utils.claim_occupants import ProcOccupants, SliceOccupants
 from ansible_collections.ds01.infra.plugins.module_utils.core.chooser import choose
 from ansible_collections.ds01.infra.plugins.module_utils.core.claim import CLAIM_ID, Claim
 from ansible_collections.ds01.infra.plugins.module_utils.core.claim_report import report_claim, report_free
@@ -279,7 +280,8 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         reservations_file,
     )
     slices: Slices = SystemdSlices(SystemdBus(), CgroupFs()) if options["use_slices"] else NoSlices()
-    allocator = Allocator(paths, slices)
+    occupants = SliceOccupants(CgroupFs()) if options["use_slices"] else ProcOccupants()
+    allocator = Allocator(paths, slices, occupants=occupants)
     table = allocator.table()
     present = {c.id: c for c in table.claims}
     reserved = list(load(reservations_file))

@@ -32,9 +32,19 @@ def claims(
         for path in corrupt
     ]
     plan = reconcile(held, containers, slices, listed_at=now, now=now)
+    orphaned = [one.id for one in held if one.ending_since is not None]
+    if orphaned:
+        found.append(
+            warn(
+                "claims",
+                f"{_some(orphaned)} can't end: a process of the container outlived it, and has the GPU",
+                "journalctl -u ds01-gate -g 'quarantined|orphan': the gate kills such a process after orphan_seconds",
+            )
+        )
     if plan.drop or plan.hold:
-        leaking = [*plan.drop, *(plan.hold or {})]
-        found.append(warn("claims", f"{_some(leaking)} hold GPUs for containers that do not run", restart))
+        leaking = [one for one in (*plan.drop, *(plan.hold or {})) if one not in orphaned]
+        if leaking:
+            found.append(warn("claims", f"{_some(leaking)} hold GPUs for containers that do not run", restart))
     if plan.unclaimed:
         found.append(fail("claims", f"containers {_some([one[:12] for one in plan.unclaimed])} run on GPUs without a claim", restart))
     if plan.close:

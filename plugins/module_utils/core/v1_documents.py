@@ -66,6 +66,7 @@ def claim(held: Claim) -> Document:
         "equivalents": _number(held.equivalents),
         "granted_at": held.granted_at,
         "held_until": held.held_until,
+        "ending_since": held.ending_since,
         "devices": [
             {"gpu": one.gpu_uuid, "profile": one.profile, "memory_mib": one.memory_mib, "mig_uuid": one.mig_uuid} for one in held.devices
         ],

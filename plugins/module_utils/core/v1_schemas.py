@@ -38,6 +38,7 @@ _CLAIM = exactly(
         "equivalents": NUMBER,
         "granted_at": NUMBER,
         "held_until": maybe(NUMBER),
+        "ending_since": maybe(NUMBER),
         "devices": each(_DEVICE),
     }
 )
