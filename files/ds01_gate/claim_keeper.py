@@ -43,6 +43,7 @@ UNRESOLVABLE = "unresolvable CDI devices"
 # dockerd restores containers at its start before its CDI driver is there, and then says this instead.
 _AUTOMATIC_START_FAILED = (UNRESOLVABLE, 'could not select device driver "cdi"')
 _OWN_GRACE_S = 2.0
+_RETRY_S = 5.0
 _NEVER = "0001-01-01"
 
 
@@ -229,12 +230,17 @@ class ClaimKeeper:
         self._audit.note("ended", claim=claim_id, uid=claim.uid, object=container_id, hold_s=claim.hold)
 
     def expire(self) -> float | None:
-        """End the claims and offers whose hold is over; seconds until the next one is, None when none is held."""
+        """End the claims and offers whose hold is over, and those that could not end yet; seconds until the next look, None for none."""
         self._turns.refresh()
         for claim in self.allocator.expire():
             self._recorder.claim("claim.released", claim, why="its hold is over")
             self._audit.note("hold_over", claim=claim.id, uid=claim.uid, object=claim.container_id)
-        held = [claim.held_until for claim in self.allocator.claims() if claim.held_until is not None]
+        for claim in self.allocator.claims():
+            if claim.ending_since is not None and self._finish(claim):
+                self._audit.note("ended", claim=claim.id, uid=claim.uid, object=claim.container_id)
+        claims = self.allocator.claims()
+        held = [claim.held_until for claim in claims if claim.held_until is not None]
+        held += [self._clock() + _RETRY_S for claim in claims if claim.ending_since is not None][:1]
         offered = self._turns.next_due()
         due = [*held, offered] if offered is not None else held
         return max(0.0, min(due) - self._clock()) if due else None
@@ -269,8 +275,8 @@ class ClaimKeeper:
                 resumed=list(plan.resume),
                 closed=[c for _, c in plan.close],
             )
-        if plan.unclaimed:
-            self._audit.note("running_without_claim", containers=list(plan.unclaimed))
+        if unclaimed := [one for one in plan.unclaimed if one not in flying]:
+            self._audit.note("running_without_claim", containers=unclaimed)
         return plan
 
     def _let_go(self, claim: Claim, hold: int, why: str) -> bool:

@@ -15,6 +15,8 @@ from .health import Finding, fail, ok, warn
 from .workload_kind import Kind
 
 _SOME = 5
+_END_S = 5.0
+"""An end without obstacles takes milliseconds."""
 
 
 def claims(
@@ -32,8 +34,8 @@ def claims(
         for path in corrupt
     ]
     plan = reconcile(held, containers, slices, listed_at=now, now=now)
-    orphaned = [one.id for one in held if one.ending_since is not None]
-    if orphaned:
+    ending = {one.id for one in held if one.ending_since is not None}
+    if orphaned := [one.id for one in held if one.ending_since is not None and now - one.ending_since > _END_S]:
         found.append(
             warn(
                 "claims",
@@ -42,7 +44,7 @@ def claims(
             )
         )
     if plan.drop or plan.hold:
-        leaking = [one for one in (*plan.drop, *(plan.hold or {})) if one not in orphaned]
+        leaking = [one for one in (*plan.drop, *(plan.hold or {})) if one not in ending]
         if leaking:
             found.append(warn("claims", f"{_some(leaking)} hold GPUs for containers that do not run", restart))
     if plan.unclaimed:

@@ -9,6 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from ds01_cli import health_command
@@ -140,6 +141,7 @@ BROKEN: list[tuple[str, str, Level, str, Break]] = [
     ("no timer", "lifecycle", Level.FAIL, "nobody is warned", unit("ds01-lifecycle.timer", ActiveState="inactive")),
     ("the last look failed", "lifecycle", Level.FAIL, "error", unit("ds01-lifecycle.service", ActiveState="failed", Result="exit-code")),
     ("a claim leaks", "claims", Level.WARN, HELD.id, container(State="exited")),
+    ("a process outlives its container", "claims", Level.WARN, "has the GPU", lambda w: w.hold(replace(HELD, ending_since=1.0))),
     ("a claim's container is gone", "claims", Level.WARN, HELD.id, lambda w: w.docker["/containers/json"].clear()),
     (
         "a container runs without its claim",

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from fractions import Fraction
 
 from ds01_cli import claims_command, status_command
@@ -52,3 +53,5 @@ def test_the_table_is_aligned_says_simulated_and_steers_no_terminal() -> None:
     lines = text.splitlines()
     assert lines[0].index("STATE") == lines[1].index("free") == lines[2].index("busy")
     assert "c000000000001" in claims_command.render(claims([CLAIM], 1001, False), 160.0)
+    ending = replace(CLAIM, ending_since=100.0)
+    assert "ended 1m ago, a process of it still has the GPU" in claims_command.render(claims([ending], 1001, False), 160.0)

@@ -200,6 +200,17 @@ def test_what_outlives_its_container_is_ended_after_a_while_and_then_its_gpu_is_
     assert house.recorded().count("claim.released") == 1
 
 
+def test_a_process_that_takes_its_time_to_end_costs_seconds_and_not_a_round_of_reconciling(house: House) -> None:
+    house.docker.looks[ONE] = [ENDED]
+    house.kernel.alive = {CLAIM[ONE]}
+    _died(house)
+    assert house.keeper.expire() == 5.0
+    house.kernel.alive = set()
+    assert house.keeper.expire() is None
+    assert house.audited("ended") == 1
+    assert not house.is_taken()
+
+
 @pytest.mark.parametrize("state", [RUNS, {"Running": False, "Restarting": True}, {"Running": False, "Paused": True}])
 def test_what_dockerd_found_again_is_left_in_peace(house: House, state: dict[str, Any]) -> None:
     house.docker.looks[ONE] = [CREATED]
@@ -225,6 +236,17 @@ def test_nothing_is_ended_while_dockerd_is_away_or_the_container_is_being_starte
         _compared(house)
     assert house.kernel.killed == []
     assert [one.id for one in house.allocator.claims()] == [CLAIM[ONE]]
+
+
+def test_only_what_runs_is_said_to_run_without_a_claim(house: House) -> None:
+    """Not what waits for its grant at this moment."""
+    house.docker.looks[TWO] = [CREATED]
+    with house.keeper.starting(TWO):
+        _compared(house)
+    assert house.audited("running_without_claim") == 0
+    house.docker.looks[TWO] = [RUNS]
+    _compared(house)
+    assert house.audited("running_without_claim") == 1
 
 
 def test_a_refusal_does_not_wait_for_a_look_at_what_lives(house: House) -> None:
