@@ -17,8 +17,11 @@ _GZIP = b"\x1f\x8b"
 _AT_ONCE = 1024 * 1024
 
 
-def checked(pieces: Iterable[bytes], approve: Approve) -> Iterator[bytes]:
-    """What to send. Raises Stop (400) for what is no archive of docker save, and whatever ``approve`` raises, before the archive's end."""
+def checked(pieces: Iterable[bytes | memoryview], approve: Approve) -> Iterator[list[bytes | memoryview]]:
+    """What to send; the pieces hold until the next list is asked for.
+
+    Raises Stop (400) for what is no archive of docker save, and whatever ``approve`` raises, before the archive's end.
+    """
     archive = ImageArchive()
     try:
         for piece in plain(pieces):
@@ -29,14 +32,14 @@ def checked(pieces: Iterable[bytes], approve: Approve) -> Iterator[bytes]:
     except ArchiveRefused as error:
         raise Stop(400, f"the archive is refused: {error}.", "image-archive") from None
     approve(names, archive.images())
-    yield end
+    yield [end]
 
 
-def plain(pieces: Iterable[bytes]) -> Iterator[bytes]:
+def plain(pieces: Iterable[bytes | memoryview]) -> Iterator[bytes | memoryview]:
     """The pieces, unpacked where they are gzip; never more than ``_AT_ONCE`` bytes at once, however well they are packed."""
     start, rest = b"", iter(pieces)
-    while len(start) < len(_GZIP) and (piece := next(rest, None)) is not None:
-        start += piece
+    while len(start) < len(_GZIP) and (some := next(rest, None)) is not None:
+        start += some
     if not start.startswith(_GZIP):
         yield start
         yield from rest
@@ -57,6 +60,6 @@ def plain(pieces: Iterable[bytes]) -> Iterator[bytes]:
         raise ArchiveRefused("the gzip file breaks off")
 
 
-def _chain(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+def _chain(first: bytes, rest: Iterator[bytes | memoryview]) -> Iterator[bytes | memoryview]:
     yield first
     yield from rest

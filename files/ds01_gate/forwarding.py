@@ -14,22 +14,25 @@ import contextlib
 import dataclasses
 import functools
 import re
+import socket
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from http import HTTPStatus
 
 from ds01.core.gate.chunked import LAST_CHUNK, encode_chunk
 from ds01.core.gate.context import Context
 from ds01.core.gate.identity import Identity
+from ds01.core.gate.image_archive import Named
 from ds01.core.gate.request_head import RequestHead, serialise
 from ds01.core.gate.response_rules import cap_api_header, needs_body, rewrite
 from ds01.core.gate.verdict import Answer, Forward, GrantClaim, OwnImage, Stop
 from ds01.docker_upstream import DaemonUnavailable, Link, Response
-from ds01_gate.archive_upload import Approve, checked
+from ds01_gate.archive_upload import Approve
 from ds01_gate.claim_keeper import UNRESOLVABLE, cdi_pauses
-from ds01_gate.client_stream import BodyRefused, ClientGone, ClientStream
+from ds01_gate.client_stream import ClientStream
 from ds01_gate.effects import Outcome
 from ds01_gate.streams import Mode, Streams
+from ds01_gate.upload import Upload, known_length
 
 _HOP_BY_HOP = frozenset(
     {"connection", "keep-alive", "transfer-encoding", "content-length", "upgrade", "trailer", "te", "proxy-authenticate"}
@@ -49,12 +52,15 @@ class Forwarder:
         self._streams = streams
         self._link: Link | None = None
         self._approve: Approve | None = None
-        self._not_approved: Exception | None = None
+        self._upload: Upload | None = None
         self._uploader: threading.Thread | None = None
 
     def close(self) -> None:
         """Close the upstream connection."""
         if self._link is not None:
+            if self._uploader is not None and self._uploader.is_alive():
+                with contextlib.suppress(OSError):
+                    self._link.socket.shutdown(socket.SHUT_RDWR)
             self._link.close()
             self._link = None
 
@@ -73,7 +79,7 @@ class Forwarder:
         ``begin`` is called before the first byte of dockerd's answer goes to the client. ``approve`` judges the names in an archive of
         images. Raises DaemonUnavailable and ClientGone, and what ``approve`` raises.
         """
-        self._approve, self._not_approved = approve, None
+        self._approve, self._upload = approve, None
         try:
             response, said = self._answered(head, verdict)
             outcome.status = response.status
@@ -95,12 +101,15 @@ class Forwarder:
             if verdict.archive and response.status < 400 and self._uploader is not None:
                 self._uploader.join()
         except DaemonUnavailable:
-            if self._not_approved is not None:
-                raise self._not_approved from None
+            if refusal := self._refusal():
+                raise refusal from None
             raise
-        if self._not_approved is not None:
-            raise self._not_approved
+        if refusal := self._refusal():
+            raise refusal
         return response, said
+
+    def _refusal(self) -> Exception | None:
+        return None if self._upload is None else self._upload.refusal
 
     def _respond(self, head: RequestHead, verdict: Forward) -> tuple[Response, bytes | None]:
         """The head of dockerd's answer, and its body where that had to be read.
@@ -134,10 +143,13 @@ class Forwarder:
         if verdict.endless and not verdict.hijack:
             headers.append(("Connection", "close"))
         stream = verdict.stream and head.has_body
-        length = None if stream else (len(verdict.body) if verdict.body is not None else 0)
+        chunked = stream and (verdict.archive or known_length(head) is None)
+        length = known_length(head) if stream and not chunked else len(verdict.body or b"")
         if verdict.body is None and verdict.method in ("GET", "HEAD") and not stream:
             length = None
-        raw = serialise(verdict.method, verdict.target, headers, length=length, chunked=stream, upgrade=verdict.upgrade)
+        raw = serialise(
+            verdict.method, verdict.target, headers, length=None if chunked else length, chunked=chunked, upgrade=verdict.upgrade
+        )
         try:
             link.send(raw + (verdict.body or b""))
         except DaemonUnavailable:
@@ -147,34 +159,10 @@ class Forwarder:
             self.close()
             return self._send(head, verdict)
         if stream:
-            self._uploader = threading.Thread(target=self._upload, args=(head, link, verdict.archive), daemon=True)
+            self._upload = Upload(self._client, head, link, (self._approve or _nobody) if verdict.archive else None)
+            self._uploader = threading.Thread(target=self._upload.run, daemon=True)
             self._uploader.start()
         return link
-
-    def _upload(self, head: RequestHead, link: Link, archive: bool) -> None:
-        """Copy the client's body, framed anew.
-
-        A body that breaks off breaks the upstream connection off: dockerd must not take it for whole.
-        """
-        try:
-            for piece in self._approved(self._client.pieces(head)) if archive else self._client.pieces(head):
-                link.send(encode_chunk(piece))
-            link.send(LAST_CHUNK)
-        except (ClientGone, BodyRefused, DaemonUnavailable, OSError):
-            with contextlib.suppress(OSError):
-                link.socket.shutdown(1)
-
-    def _approved(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
-        """The pieces of an archive. One that is refused breaks off, so that dockerd takes nothing of it."""
-        try:
-            if self._approve is None:
-                raise Stop(503, "nobody judges this archive", "image-archive")
-            yield from checked(pieces, self._approve)
-        except (ClientGone, BodyRefused):
-            raise
-        except Exception as error:
-            self._not_approved = error
-            raise BodyRefused(400, "the archive is refused") from error
 
     def _answer(
         self, head: RequestHead, verdict: Forward, context: Context, response: Response, said: bytes | None, link: Link, outcome: Outcome
@@ -226,6 +214,10 @@ class Forwarder:
     def _after_answer(self, response: Response) -> None:
         if not response.keep or not self._client.body_read:
             self.close()
+
+
+def _nobody(names: Sequence[Named], images: Sequence[str]) -> None:
+    raise Stop(503, "nobody judges this archive", "image-archive")
 
 
 def _noticing_image(pieces: Iterator[bytes], outcome: Outcome) -> Iterator[bytes]:

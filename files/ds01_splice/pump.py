@@ -32,6 +32,15 @@ _SET_PIPE_SIZE = getattr(fcntl, "F_SETPIPE_SZ", 1031)
 _RDHUP = getattr(select, "POLLRDHUP", 0x2000)
 
 
+def sized_pipe(*, blocking: bool) -> tuple[int, int, int]:
+    """(end to read, end to write, bytes it holds) of a new pipe."""
+    read_end, write_end = os.pipe2(os.O_CLOEXEC | (0 if blocking else os.O_NONBLOCK))
+    try:
+        return read_end, write_end, fcntl.fcntl(write_end, _SET_PIPE_SIZE, PIPE_BYTES)
+    except OSError:
+        return read_end, write_end, 65536
+
+
 class Mode(enum.Enum):
     """What a stream is: see the table of the module."""
 
@@ -49,11 +58,7 @@ class _Direction:
         self.pending = 0
         self.ended = False
         self.done = False
-        self.read_end, self.write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            self.capacity = fcntl.fcntl(self.write_end, _SET_PIPE_SIZE, PIPE_BYTES)
-        except OSError:
-            self.capacity = 65536
+        self.read_end, self.write_end, self.capacity = sized_pipe(blocking=False)
 
     def wants_to_read(self) -> bool:
         return not self.ended and self.pending == 0 and not self.first

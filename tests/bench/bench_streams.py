@@ -88,6 +88,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="How fast bytes go through the gate, as ratios against dockerd's own socket.")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--megabytes", type=int, default=64)
+    parser.add_argument("--only", nargs="+", choices=tuple(TARGETS), default=tuple(TARGETS), help="these operations alone")
     options = parser.parse_args()
     with lab() as place:
         boss = place.add_person("boss", 5003, "docker", "ds01-admin")
@@ -108,7 +109,7 @@ def main() -> int:
                 "load": lambda way: _ask(way, "POST", "/images/load?quiet=1", image, "application/x-tar"),
                 "pings": _pings,
             }
-            return _measured(operations, ways, options.rounds)
+            return _measured({name: operations[name] for name in options.only}, ways, options.rounds)
 
 
 def _measured(operations: dict[str, Callable[[Way], object]], ways: dict[str, Way], rounds: int) -> int:

@@ -135,7 +135,7 @@ def test_head(number: int, raw: bytes, status: int) -> None:
 
 def test_case_20_what_follows_a_denied_request_is_a_request_of_its_own() -> None:
     decoder = ChunkDecoder()
-    assert decoder.feed(b"3\r\nabc\r\n0\r\n\r\nGET /containers/json HTTP/1.1\r\n") == b"abc"
+    assert b"".join(decoder.feed(b"3\r\nabc\r\n0\r\n\r\nGET /containers/json HTTP/1.1\r\n")) == b"abc"
     assert decoder.done
     assert decoder.rest == b"GET /containers/json HTTP/1.1\r\n"
 

@@ -78,9 +78,9 @@ def tar(content: Iterable[tuple[str, bytes] | tarfile.TarInfo], form: int = tarf
 def through(raw: bytes, pieces: Sequence[int] = ()) -> tuple[bytes, tuple[Named, ...], tuple[str, ...]]:
     archive, out, at = ImageArchive(), b"", 0
     for size in pieces:
-        out += archive.feed(raw[at : at + size])
+        out += b"".join(archive.feed(raw[at : at + size]))
         at += size
-    out += archive.feed(raw[at:])
+    out += b"".join(archive.feed(raw[at:]))
     end, names = archive.finish()
     return out + end, names, archive.images()
 
@@ -259,7 +259,7 @@ def sent(raw: bytes, refuse: Exception | None = None) -> tuple[bytes, list[Any],
 
     try:
         for piece in checked((raw[at : at + 700] for at in range(0, len(raw), 700)), approve):
-            out += piece
+            out += b"".join(piece)
     except Stop as error:
         return out, asked, error
     return out, asked, None

@@ -32,53 +32,46 @@ class ChunkDecoder:
 
     def __init__(self) -> None:
         self._state = _State.SIZE
-        self._buffer = b""
+        self._begun = b""
         self._left = 0
+        self.rest = b""
 
     @property
     def done(self) -> bool:
         """Whether the last chunk has been read whole."""
         return self._state is _State.DONE
 
-    @property
-    def rest(self) -> bytes:
-        """Bytes behind the end of the body; empty until then."""
-        return self._buffer if self.done else b""
-
-    def feed(self, data: bytes) -> bytes:
-        """The part of the body that ``data`` completes. Raises ``BadChunk``."""
-        if self.done:
-            self._buffer += data
-            return b""
-        buffer = self._buffer + data if self._buffer else data
-        at, out = 0, []
-        while self._state is not _State.DONE:
+    def feed(self, data: bytes | memoryview) -> list[memoryview]:
+        """The parts of the body in ``data``, as views of it: nothing is copied. Raises ``BadChunk``."""
+        view = memoryview(data)
+        at, parts = 0, []
+        while self._state is not _State.DONE and at < len(view):
             if self._state is _State.DATA:
-                piece = buffer[at : at + self._left]
-                if not piece:
-                    break
-                out.append(piece)
-                at += len(piece)
-                self._left -= len(piece)
+                part = view[at : at + self._left]
+                parts.append(part)
+                at += len(part)
+                self._left -= len(part)
                 if self._left == 0:
                     self._state = _State.DATA_END
                 continue
-            line_end = self._line_end(buffer, at)
-            if line_end < 0:
-                break
-            self._line(buffer[at:line_end])
-            at = line_end + 2
-        self._buffer = buffer[at:]
-        return b"".join(out)
+            at = self._some_of_line(view, at)
+        self.rest += bytes(view[at:])
+        return parts
 
-    def _line_end(self, buffer: bytes, at: int) -> int:
-        """Where the CRLF of the line at ``at`` stands, -1 if it has not come. Raises on a line that is too long or not ended by CRLF."""
+    def _some_of_line(self, view: memoryview, at: int) -> int:
+        """Read on in the line that began in ``_begun``; where to go on. Raises on a line that is too long or not ended by CRLF."""
         longest = _LONGEST_SIZE_LINE if self._state is _State.SIZE else 2
-        seen = buffer[at : at + longest]
+        before = len(self._begun)
+        seen = self._begun + bytes(view[at : at + longest - before])
         end = seen.find(b"\r\n")
-        if end < 0 and (len(seen) == longest or b"\n" in seen or b"\r" in seen[:-1]):
+        if end >= 0:
+            self._begun = b""
+            self._line(seen[:end])
+            return at + end + 2 - before
+        if len(seen) == longest or b"\n" in seen or b"\r" in seen[:-1]:
             raise BadChunk(f"chunked body: expected {'a size in hex and CRLF' if longest > 2 else 'CRLF'}, got {seen!r}")
-        return at + end if end >= 0 else -1
+        self._begun = seen
+        return at + len(seen) - before
 
     def _line(self, line: bytes) -> None:
         if self._state is _State.SIZE:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,12 +69,20 @@ class _Entry:
     digest: Any
     forwarded: bool = True
 
+    def take(self, some: memoryview) -> None:
+        """Some of the file's contents."""
+        self.left -= len(some)
+        if self.kept is not None:
+            self.kept += some
+        if self.digest is not None:
+            self.digest.update(some)
+
 
 class ImageArchive:
     """Feed it the archive; it gives back what to forward. ``finish`` ends the archive and tells the names."""
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
+        self._header = bytearray()
         self._entry: _Entry | None = None
         self._pax_size: int | None = None
         self._seen: set[str] = set()
@@ -82,10 +90,42 @@ class ImageArchive:
         self._digests: dict[str, str] = {}
         self._ended = False
 
-    def feed(self, data: bytes) -> bytes:
-        """What of ``data`` is understood, as it is to be forwarded. Raises ArchiveRefused."""
-        self._buffer += data
-        return b"".join(self._read())
+    def feed(self, data: bytes | memoryview) -> list[bytes | memoryview]:
+        """What of ``data`` is understood, as it is to be forwarded; contents of files are views of ``data``. Raises ArchiveRefused."""
+        view = memoryview(data)
+        at, out = 0, list[bytes | memoryview]()
+        while True:
+            entry = self._entry
+            if entry is None:
+                if self._ended:
+                    if bytes(view[at:]).strip(b"\0"):
+                        raise ArchiveRefused("something follows the end of the archive")
+                    return out
+                some = view[at : at + BLOCK - len(self._header)]
+                self._header += some
+                at += len(some)
+                if len(self._header) < BLOCK:
+                    return out
+                if header := self._open_next():
+                    out.append(header)
+            elif entry.left:
+                some = view[at : at + entry.left]
+                if not some:
+                    return out
+                at += len(some)
+                entry.take(some)
+                if entry.forwarded:
+                    out.append(some)
+            elif entry.padding:
+                size = min(entry.padding, len(view) - at)
+                if not size:
+                    return out
+                at += size
+                entry.padding -= size
+                if entry.forwarded:
+                    out.append(bytes(size))  # made anew
+            else:
+                self._close(entry)
 
     def finish(self) -> tuple[bytes, tuple[Named, ...]]:
         """The end of the archive, to be forwarded when the names are approved. Raises ArchiveRefused."""
@@ -93,45 +133,14 @@ class ImageArchive:
             raise ArchiveRefused("the archive breaks off")
         return bytes(2 * BLOCK), self._named()
 
-    def _read(self) -> Iterator[bytes]:
-        while True:
-            if self._entry is not None:
-                if self._entry.left or self._entry.padding:
-                    if not self._buffer:
-                        return
-                    yield self._content(self._entry)
-                else:
-                    self._close(self._entry)
-            elif self._ended:
-                if self._buffer.strip(b"\0"):
-                    raise ArchiveRefused("something follows the end of the archive")
-                self._buffer.clear()
-                return
-            elif len(self._buffer) < BLOCK:
-                return
-            else:
-                header = bytes(self._buffer[:BLOCK])
-                del self._buffer[:BLOCK]
-                if header == bytes(BLOCK):
-                    self._ended = True
-                else:
-                    yield self._open(header)
-
-    def _content(self, entry: _Entry) -> bytes:
-        """Some of the entry's bytes, then of its padding, which is made anew."""
-        if not entry.left:
-            some = min(entry.padding, len(self._buffer))
-            del self._buffer[:some]
-            entry.padding -= some
-            return bytes(some) if entry.forwarded else b""
-        piece = bytes(self._buffer[: entry.left])
-        del self._buffer[: len(piece)]
-        entry.left -= len(piece)
-        if entry.kept is not None:
-            entry.kept += piece
-        if entry.digest is not None:
-            entry.digest.update(piece)
-        return piece if entry.forwarded else b""
+    def _open_next(self) -> bytes:
+        """What to forward for the header that has come; nothing for the end of the archive."""
+        header = bytes(self._header)
+        self._header.clear()
+        if header == bytes(BLOCK):
+            self._ended = True
+            return b""
+        return self._open(header)
 
     def _close(self, entry: _Entry) -> None:
         self._entry = None
