@@ -41,6 +41,7 @@ from ds01_gate.known_request import KnownRequest
 from ds01_gate.maintenance import MaintenanceGuard
 from ds01_gate.measures import Measures, verdict_of
 from ds01_gate.recorder import Recorder
+from ds01_gate.remembered_ping import RememberedPing, remembered
 from ds01_gate.settings import Settings
 from ds01_gate.streams import Streams
 from ds01_gate.traffic import Traffic
@@ -88,6 +89,7 @@ class Connection:
         self._client = client
         self._peer = peer
         self._forwarder = Forwarder(services.settings.docker, client, services.streams)
+        self._ping: RememberedPing | None = None
         self.idle = True
         self.draining = False
 
@@ -109,7 +111,10 @@ class Connection:
                 if head is None:
                     return
                 self.idle = False
-                if not self._one(head):
+                if self._ping is not None and self._ping.answers(head, time.monotonic()):
+                    self._client.send(self._ping.said)
+                    self._services.measures.answered("answered")
+                elif not self._one(head):
                     return
         except ClientGone:
             return
@@ -153,6 +158,8 @@ class Connection:
             answer = Answer(503, {"message": message}, "exception", close=True)
         if answer is None:
             self._log(request, "forwarded", started)
+            if request.keep:
+                self._ping = remembered(request.name, head, request.status, self._forwarder.said, started)
             return request.keep
         if request.name == _START and request.caller is not None and not request.sent:
             with contextlib.suppress(DaemonUnavailable, DaemonRefused):

@@ -41,6 +41,7 @@ _HOP_BY_HOP = frozenset(
 
 _IMAGE_ID = re.compile(rb'"(?:ID|Id|status)":"(sha256:[0-9a-f]{64})"')
 _IMAGE_ID_BYTES = 90
+_SHORT = 1024
 
 
 class Forwarder:
@@ -54,6 +55,8 @@ class Forwarder:
         self._approve: Approve | None = None
         self._upload: Upload | None = None
         self._uploader: threading.Thread | None = None
+        self.said = b""
+        """The last answer as the client got it, where it was short; nothing for any other."""
 
     def close(self) -> None:
         """Close the upstream connection."""
@@ -79,7 +82,7 @@ class Forwarder:
         ``begin`` is called before the first byte of dockerd's answer goes to the client. ``approve`` judges the names in an archive of
         images. Raises DaemonUnavailable and ClientGone, and what ``approve`` raises.
         """
-        self._approve, self._upload = approve, None
+        self._approve, self._upload, self.said = approve, None, b""
         try:
             response, said = self._answered(head, verdict)
             outcome.status = response.status
@@ -203,6 +206,8 @@ class Forwarder:
         elif response.length is not None and response.status not in (204, 304):
             fields.append(("Content-Length", str(response.length)))
         start = _head(response.status, response.reason, [*fields, *_connection(head, keep)])
+        if not chunked and (response.length or 0) <= _SHORT:
+            self.said = start = start + b"".join(pieces)
         for piece in pieces:
             self._client.send(start + (encode_chunk(piece) if chunked else piece))
             start = b""

@@ -4,10 +4,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import socket
 import subprocess
 import sys
+import tarfile
 import time
 
 import docker
@@ -19,6 +22,24 @@ from tests.integration.lab import Person
 
 PING = b"HEAD /_ping HTTP/1.1\r\nHost: docker\r\n\r\n"
 CREATE = b"POST /v1.45/containers/create HTTP/1.1\r\nHost: docker\r\nContent-Type: application/json\r\n"
+
+
+def tar_of(name: str, data: bytes) -> bytes:
+    """An archive of one file."""
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as archive:
+        entry = tarfile.TarInfo(name)
+        entry.size = len(data)
+        archive.addfile(entry, io.BytesIO(data))
+    return made.getvalue()
+
+
+def copied(desk: Desk, source: str) -> bytes:
+    """A file of a container, as ``docker cp`` brings it."""
+    assert desk.person is not None
+    target = desk.person.home / "copied"
+    desk.must("cp", source, str(target))
+    return target.read_bytes()
 
 
 def test_many_requests_on_one_connection(alice: Desk) -> None:
@@ -40,6 +61,44 @@ def test_pipelined_requests_are_judged_one_by_one(alice: Desk, bob: Desk) -> Non
     assert [wire.reply("HEAD").status, wire.reply().status, wire.reply("HEAD").status] == [200, 404, 200]
     assert bob.must("ps", "-q") != ""
     wire.close()
+
+
+def test_pings_again_and_again_are_answered_as_dockerd_answers_them(alice: Desk) -> None:
+    with contextlib.closing(Wire(str(alice.gate.daemon.socket), None)) as direct, contextlib.closing(alice.wire()) as wire:
+        for method in ("GET", "GET", "HEAD", "GET", "HEAD", "HEAD"):
+            replies = []
+            for one in (direct, wire):
+                one.send(method.encode() + b" /_ping HTTP/1.1\r\nHost: docker\r\n\r\n")
+                reply = one.reply(method)
+                replies.append((reply.status, reply.body, {name: value for name, value in reply.headers.items() if name != "date"}))
+            assert replies[0] == replies[1]
+
+
+def test_an_upload_of_known_length_ends_where_it_ends(alice: Desk) -> None:
+    alice.must("create", "--name", "box", "busybox", "true")
+    body = tar_of("big", bytes(3 << 20) + b"end")
+    put = b"PUT /v1.45/containers/box/archive?path=/ HTTP/1.1\r\nHost: d\r\nContent-Type: application/x-tar\r\nContent-Length: %d\r\n\r\n"
+    wire = alice.wire()
+    wire.send(put % len(body) + body + PING)
+    assert [wire.reply().status, wire.reply("HEAD").status] == [200, 200]
+    wire.close()
+    assert copied(alice, "box:/big").endswith(b"end")
+
+
+def test_an_upload_that_breaks_off_is_not_taken_for_whole(alice: Desk) -> None:
+    alice.must("create", "--name", "box", "busybox", "true")
+    whole = tar_of("big", b"x" * (1 << 20))
+    body = whole[:300_000]
+    head = b"PUT /v1.45/containers/box/archive?path=/ HTTP/1.1\r\nHost: d\r\nContent-Type: application/x-tar\r\n"
+    for framing, sent in (
+        (b"Content-Length: %d" % len(whole), body),
+        (b"Transfer-Encoding: chunked", b"%x\r\n%s" % (len(body), body)),
+    ):
+        wire = alice.wire()
+        wire.send(head + framing + b"\r\n\r\n" + sent)
+        wire.socket.shutdown(socket.SHUT_WR)
+        assert wire.reply().status != 200, framing
+        wire.close()
 
 
 @pytest.mark.both
