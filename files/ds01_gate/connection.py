@@ -191,14 +191,14 @@ class Connection:
             ticket: Ticket | None = None
             while True:
                 try:
-                    return self._attempt(request, caller, admitted, body)
+                    return self._attempt(request, caller, admitted, body, context if ticket is None else services.judgement.context())
                 except MustWait as start:
                     ticket = ticket or queue.enter_context(services.waiting.ticket(start))
                     ticket.wait(self._client.socket, start.refusal)
 
-    def _attempt(self, request: KnownRequest, caller: Caller, admitted: Admitted, body: bytes | None) -> Answer | None:
+    def _attempt(self, request: KnownRequest, caller: Caller, admitted: Admitted, body: bytes | None, context: Context) -> Answer | None:
         """Judge and do. Raises MustWait, with nothing done, for a start that may wait for its GPU."""
-        services, head, context = self._services, request.head, self._services.judgement.context()
+        services, head = self._services, request.head
         gate = services.policies.current().gate
         with contextlib.ExitStack() as held:
             if request.name in _STARTS:

@@ -19,6 +19,7 @@ from ds01.core.gate.judge import judge, judge_archive
 from ds01.core.gate.observe import lifted, lifted_context
 from ds01.core.gate.verdict import Answer, Need, Verdict
 from ds01.core.limits import Limits
+from ds01.core.policy_model import Policy
 from ds01.docker_facts import DockerFacts
 from ds01.docker_upstream import DockerClient
 from ds01.policy_file import PolicyFile
@@ -44,6 +45,7 @@ class Judgement:
         self._policies = policies
         self._api: tuple[Version, Version] | None = None
         self._layers: bool | None = None
+        self._lasting: tuple[Policy | None, tuple[Version, Version], Context] | None = None
 
     def forget_daemon(self) -> None:
         """dockerd was away and may come back as another version."""
@@ -63,20 +65,28 @@ class Judgement:
 
     def context(self) -> Context:
         """The moment and the host, for one request. Raises as ``api``."""
-        oldest, newest = self.api()
+        policy = self._policies.current() if self._policies is not None else None
+        api = self.api()
+        lasting = self._lasting
+        if lasting is None or lasting[0] is not policy or lasting[1] is not api:
+            lasting = self._lasting = (policy, api, self._host(policy, api))
+        created_at = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return dataclasses.replace(lasting[2], created_at=created_at, new_claim_id=f"c{secrets.token_hex(6)}")
+
+    def _host(self, policy: Policy | None, api: tuple[Version, Version]) -> Context:
+        """What stays the same from request to request, as long as policy and daemon do."""
         context = Context(
-            api_min=oldest,
-            api_max=newest,
-            created_at=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            new_claim_id=f"c{secrets.token_hex(6)}",
+            api_min=api[0],
+            api_max=api[1],
+            created_at="",
+            new_claim_id="",
             host_cpus=self._settings.host_cpus or os.cpu_count() or 1,
             buildkit_allowed=self._settings.buildkit,
             networks_per_user=self._settings.networks_per_user,
             layer_quotas=self._layer_quotas(),
         )
-        if self._policies is None:
+        if policy is None:
             return context
-        policy = self._policies.current()
         return dataclasses.replace(
             context,
             network_default=policy.network_default,

@@ -153,6 +153,21 @@ def _facts(entry: pwd.struct_passwd) -> UserFacts:
     return UserFacts(entry.pw_name, entry.pw_uid, entry.pw_dir, tuple(names))
 
 
+@dataclass(frozen=True)
+class _Resolved:
+    """Limits, and what they were made of at the moment ``made``."""
+
+    person: UserFacts
+    policy: Policy
+    made: datetime
+    limits: Limits
+
+    def holds(self, person: UserFacts, policy: Policy, now: datetime) -> bool:
+        """Whether the same would come out again: time alone changes them only when an exemption ends."""
+        ends = self.limits.expires
+        return self.person is person and self.policy is policy and self.made <= now and (ends is None or now.timestamp() < ends)
+
+
 class Resolver:
     """The limits of the people of this host: policy, user database and clock in one. Safe for use by several threads.
 
@@ -175,6 +190,7 @@ class Resolver:
         self._facts_for = facts_for
         self._lock = threading.Lock()
         self._known: dict[int, tuple[float, UserFacts]] = {}
+        self._resolved: dict[tuple[int, str | None], _Resolved] = {}
 
     def facts(self, uid: int) -> UserFacts:
         """What the user database says; raises LookupError. A failure is not remembered."""
@@ -195,14 +211,21 @@ class Resolver:
 
     def limits(self, uid: int, *, kind: str | None = None, container: str | None = None) -> Limits:
         """The limits of the person now; raises LookupError for an unknown uid and PolicyError where there is no policy."""
-        person = self.facts(uid)
-        return resolve(
-            self.policies.current(),
+        person, policy, now = self.facts(uid), self.policies.current(), self._now()
+        if container is None:
+            before = self._resolved.get((uid, kind))
+            if before is not None and before.holds(person, policy, now):
+                return before.limits
+        limits = resolve(
+            policy,
             person.name,
-            now=self._now(),
+            now=now,
             uid=person.uid,
             home=person.home,
             linux_groups=person.linux_groups,
             kind=kind,
             container=container,
         )
+        if container is None:
+            self._resolved[uid, kind] = _Resolved(person, policy, now, limits)
+        return limits

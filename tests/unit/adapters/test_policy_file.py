@@ -5,18 +5,21 @@
 from __future__ import annotations
 
 import copy
+import json
 import os
 import pwd
 import threading
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ds01 import policy_file
+from ds01.core.limits import Limits
 from ds01.core.policy_check import canonical_text
 from ds01.core.policy_problems import PolicyError
+from ds01.core.policy_resolve import resolve
 from ds01.policy_file import PolicyFile, Resolver, UserFacts, facts_by_name, facts_by_uid
 
 POLICY: dict[str, Any] = {"version": 1, "default_group": "all", "groups": {"all": {}, "lab": {"linux_groups": ["lab"]}}}
@@ -197,3 +200,30 @@ def test_a_failed_look_up_is_not_remembered(path: Path) -> None:
         resolver.limits(7)
     known[0] = True
     assert resolver.limits(7).user == "u"
+
+
+def test_limits_are_laid_together_once_until_something_changes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str | None] = []
+
+    def counted(*arguments: Any, **options: Any) -> Limits:
+        made.append(options["container"])
+        return resolve(*arguments, **options)
+
+    monkeypatch.setattr(policy_file, "resolve", counted)
+    ends = datetime(2030, 1, 2, tzinfo=timezone.utc)
+    lifted = {"group": "all", "from": ["bare_metal"], "reason": "r", "granted_by": "g", "expires": ends.isoformat()}
+    document = {**json.loads(path.read_text()), "exemptions": [lifted]}
+    put(path, json.dumps(document))
+    moment = [ends - timedelta(seconds=1)]
+    resolver = Resolver(PolicyFile(str(path)), lookup=lambda uid: UserFacts("u", uid, "/home/u", ()), now=lambda: moment[0])
+    assert [resolver.limits(7).bare_metal, resolver.limits(7).bare_metal] == [True, True]
+    assert len(made) == 1
+    moment[0] = ends
+    assert [resolver.limits(7).bare_metal, resolver.limits(7).bare_metal] == [False, False]
+    assert len(made) == 2
+    put(path, json.dumps({**document, "exemptions": [{**lifted, "expires": None}]}))
+    assert resolver.limits(7).bare_metal
+    moment[0] = ends - timedelta(days=1)
+    assert resolver.limits(7).bare_metal
+    assert [resolver.limits(7, container="box").bare_metal, resolver.limits(7, container="box").bare_metal] == [True, True]
+    assert made[-2:] == ["box", "box"]
