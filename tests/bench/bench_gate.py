@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """What gate and guard cost: the same request to dockerd's own socket and through the gate, in turns, as medians of the ratios of pairs.
 
-    python tests/bench/bench_gate.py [--release sid] [--rounds 20] [--containers 0 10 100] [--json FILE]
+    python tests/bench/bench_gate.py [--release sid] [--rounds 20] [--containers 0 10 100] [--only run guard] [--json FILE]
 
 ``ps`` is the CLI's, as a person types it. The others are raw API calls, so that the start of a client does not hide the difference:
 ``list`` is the request of ``ps`` alone (no target: dockerd answers it in a fraction of a millisecond), ``create`` makes a container
@@ -10,6 +10,9 @@
 already. The daemon is asked for what the gate makes of the request (limits, slice, log settings): it is the gate that is measured here, not
 what a nested control group costs dockerd. Through the gate the runtime guard is the runtime, as on a server; directly it is plain runc.
 ``guard`` is the guard alone: a run with it against one without it, both on dockerd's own socket; ``exec`` the same for an exec.
+
+The cost of a wrapper around the CLI is modelled beside it: the predecessor started 8N+4 ``docker`` processes one after the other for one
+allocation with N containers there. So many are started here, against dockerd's own socket, for N up to ten.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +38,9 @@ from tests.integration.guarded import RUNTIME, guarded  # noqa: E402
 from tests.integration.lab import Lab, Person, lab  # noqa: E402
 
 TARGETS = {"ps": 1.1, "create": 1.15, "run": 1.1, "run --gpus": 1.25}
+OPERATIONS = ("ps", "list", "create", "run", "run --gpus", "guard", "exec")
+MOST_MODELLED = 10
+Table = dict[str, dict[str, float]]
 FILLERS_OF = ("alice", "bob")
 Call = Callable[[str, str, Any], Any]
 
@@ -125,7 +131,7 @@ class Bench:
             made = caller.call("POST", "/containers/create", {**_body(), "Cmd": ["sleep", "3600"]})
             caller.call("POST", f"/containers/{made['Id']}/start")
 
-    def measure(self, rounds: int) -> dict[str, dict[str, float]]:
+    def measure(self, rounds: int, only: Collection[str]) -> Table:
         """Operation → medians in ms of both ways, and their ratio."""
         operations: dict[str, Callable[[str], float]] = {
             "ps": self._ps,
@@ -138,12 +144,15 @@ class Bench:
         }
         table = {}
         for name, operation in operations.items():
+            if name not in only:
+                continue
             repeats = rounds if name.startswith("run") or name in ("guard", "exec") else rounds * 5
             spent: dict[str, list[float]] = {"direct": [], "gate": []}
-            for turn in range(repeats + 2):
+            warming = min(2, repeats)
+            for turn in range(repeats + warming):
                 for way in ("direct", "gate") if turn % 2 else ("gate", "direct"):
                     value = operation(way)
-                    if turn >= 2:
+                    if turn >= warming:
                         spent[way].append(value)
             pairs = list(zip(spent["gate"], spent["direct"], strict=True))
             table[name] = {
@@ -152,6 +161,17 @@ class Bench:
                 "added": statistics.median(gate - direct for gate, direct in pairs),
             }
         return table
+
+    def wrapper(self, containers: int) -> float:
+        """Milliseconds for the docker calls that a wrapper makes for one allocation with so many containers there."""
+        command = self._gate.lab.docker(Path(self._direct[0]), None, "ps", "-q")
+        environment = self._gate.lab.environment(None)
+
+        def work() -> None:
+            for _ in range(8 * containers + 4):
+                subprocess.run(command, env=environment, cwd="/", stdout=subprocess.DEVNULL, check=True)
+
+        return _timed(work)[0]
 
     def _guard(self, way: str) -> float:
         body = self._bodies["run"]["direct"]
@@ -190,12 +210,12 @@ class Bench:
         return spent
 
 
-def _bench(release: str, rounds: int, sizes: list[int]) -> dict[int, dict[str, dict[str, float]]]:
+def _bench(release: str, rounds: int, sizes: list[int], only: Collection[str]) -> dict[int, Table]:
     with lab() as place:
-        return _in_lab(place, release, rounds, sizes)
+        return _in_lab(place, release, rounds, sizes, only)
 
 
-def _in_lab(place: Lab, release: str, rounds: int, sizes: list[int]) -> dict[int, dict[str, dict[str, float]]]:
+def _in_lab(place: Lab, release: str, rounds: int, sizes: list[int], only: Collection[str]) -> dict[int, Table]:
     people = {name: place.add_person(name, uid, "docker") for name, uid in (("alice", 5001), ("bob", 5002))}
     with guarded(release, place, place.path / "bench") as daemon:
         node = {"path": "/dev/nvidia0", "type": "c", "major": 195, "minor": 0}
@@ -206,13 +226,16 @@ def _in_lab(place: Lab, release: str, rounds: int, sizes: list[int]) -> dict[int
             results = {}
             for size in sizes:
                 bench.fill(size)
-                results[size] = bench.measure(rounds)
+                results[size] = bench.measure(rounds, only)
+                if size <= MOST_MODELLED and "run --gpus" in only:
+                    results[size]["run --gpus"]["wrapper"] = bench.wrapper(size)
             return results
 
 
-def _print(results: dict[int, dict[str, dict[str, float]]]) -> bool:
+def _print(results: dict[int, Table]) -> bool:
     good = True
     heads = f"{'containers':>10}  {'operation':<11} {'direct ms':>10} {'gate ms':>10} {'added ms':>9} {'ratio':>7} {'target':>7}"
+    heads += f" {'wrapper ms':>11}"
     sys.stdout.write(heads + "\n")
     for size, table in results.items():
         for name, row in table.items():
@@ -220,8 +243,9 @@ def _print(results: dict[int, dict[str, dict[str, float]]]) -> bool:
             met = target is None or row["ratio"] <= target
             good = good and met
             mark = "" if met else "  above target"
+            modelled = f"{row['wrapper']:.0f}" if "wrapper" in row else ""
             numbers = f"{row['direct']:>10.2f} {row['gate']:>10.2f} {row['added']:>9.2f} {row['ratio']:>7.2f}"
-            sys.stdout.write(f"{size:>10}  {name:<11} {numbers} {target or '':>7}{mark}\n")
+            sys.stdout.write(f"{size:>10}  {name:<11} {numbers} {target or '':>7} {modelled:>11}{mark}\n")
     sizes = sorted(results)
     for name in next(iter(results.values())):
         first, last = (results[size][name]["added"] for size in (sizes[0], sizes[-1]))
@@ -235,9 +259,10 @@ def main() -> int:
     parser.add_argument("--release", default="sid", choices=("trixie", "sid"))
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--containers", type=int, nargs="+", default=[0, 10, 100])
+    parser.add_argument("--only", nargs="+", choices=OPERATIONS, default=OPERATIONS, help="these operations alone")
     parser.add_argument("--json", type=Path, help="write the results there too")
     options = parser.parse_args()
-    results = _bench(options.release, options.rounds, sorted(options.containers))
+    results = _bench(options.release, options.rounds, sorted(options.containers), options.only)
     if options.json:
         options.json.write_text(json.dumps({"release": options.release, "targets": TARGETS, "results": results}, indent=1))
     return 0 if _print(results) else 1
