@@ -19,7 +19,6 @@ from . import image_store
 from .docker_calls import call, query
 from .failure import Failure
 
-
 FIRST_HUMAN_UID = 1000
 MADE_NAME = re.compile(r".+-u\d+")
 """A name that core/user_names.py spelled, with the uid behind it."""
