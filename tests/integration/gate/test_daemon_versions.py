@@ -28,7 +28,8 @@ def handler_of(version: dict[str, str]) -> type[BaseHTTPRequestHandler]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            body = json.dumps(version if self.path.endswith("/version") else []).encode()
+            told: Any = version if self.path.endswith("/version") else {} if self.path.endswith("/info") else []
+            body = json.dumps(told).encode()
             self.send_response(200)
             self.send_header("Api-Version", version["ApiVersion"])
             self.send_header("Content-Length", str(len(body)))
