@@ -146,6 +146,7 @@ def test_reconcile_by_the_daemons_own_list(host: Host) -> None:
     host.docker.call("DELETE", f"/v1.45/containers/{host.containers.pop(removed)}?force=1")
     plan = host.allocator.reconcile(host.states(), time.time() + 3600)
     assert set(plan.drop) == {stopped, removed} and plan.unclaimed == ()
+    assert all(host.allocator.finish(claim_id) for claim_id in plan.drop)
     assert [c.id for c in host.allocator.claims()] == [runs]
 
 
