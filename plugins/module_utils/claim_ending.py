@@ -72,8 +72,8 @@ class ClaimEnding:
         """Its container runs: it is granted again, with the same devices. False where that can't be done now: it stays as it is."""
         try:
             spec = with_claim(self._store.spec(claim.id), replace(claim, held_until=None, ending_since=None, renewed_at=self._clock()))
-            if claim.ending_since is not None:
-                self._slices.open_claim_slice(claim.uid, claim.id, device_nodes(spec, numbers))
+            # Also where it could not be written down that the claim was ending: its slice was closed all the same.
+            self._slices.open_claim_slice(claim.uid, claim.id, device_nodes(spec, numbers))
             self._store.write(claim.id, spec)
         except (OSError, SliceError, CdiSpecError) as error:
             _LOG.warning("claim %s stays taken back until the next look, though its container runs: %s", claim.id, error)

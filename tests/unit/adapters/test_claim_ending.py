@@ -174,6 +174,20 @@ def test_on_a_full_disk_the_processes_decide(host: Host, monkeypatch: pytest.Mon
     assert host.slices.claim_slices() == []
 
 
+def test_on_a_full_disk_too_the_slice_of_what_runs_after_all_is_open_again(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    nodes = host.slices.open_nodes(1000, A)
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "rename", full)
+        host.allocator.withdraw(A)
+        assert host.slices.claim_slices() == []
+        host.allocator.restore(A)
+    assert host.slices.open_nodes(1000, A) == nodes
+    assert host.device_name() == A
+
+
 def test_a_damaged_spec_keeps_its_devices_too(host: Host) -> None:
     """Its claim is still to be read; what it opens is not."""
     host.file.write_text(host.file.read_text().splitlines()[0] + '\n"devices":[{]}\n')
