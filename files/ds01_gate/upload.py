@@ -24,8 +24,6 @@ from ds01_gate.client_stream import BodyRefused, ClientGone, ClientStream
 
 _MOST_PARTS = 256
 """Of one ``sendmsg``; the kernel takes 1,024. More and smaller parts are cheaper copied together."""
-_SEND_BYTES = 512 * 1024
-"""May lie ready for dockerd, as far as the kernel lets it (net.core.wmem_max): then a client need not wait whenever dockerd does."""
 
 
 class Upload:
@@ -40,7 +38,6 @@ class Upload:
         # Copies of their own: the answer's thread may close the connections, and their numbers may become somebody else's.
         self._source = client.socket.dup()
         self._sink = link.socket.dup()
-        self._sink.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BYTES)
         self.refusal: Exception | None = None
 
     def run(self) -> None:
