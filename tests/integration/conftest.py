@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import signal
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -17,6 +18,12 @@ from .lab import Lab
 from .lab import lab as open_lab
 
 RELEASES = frozenset({"trixie", "sid", "native"})
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A shell that runs the tests in the background lets them, and all that they start, ignore Ctrl-C; some tests type it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class BySuite(LoadScopeScheduling):  # type: ignore[misc]

@@ -28,7 +28,7 @@ def test_a_beginner_gets_to_a_running_container(alice: Desk, ds01: Program) -> N
         assert "alice/tools" in listed
         assert "busybox:latest" in listed
         terminal.type("99")
-        terminal.expect("expected a number from 1 to 4")
+        terminal.expect("expected a number from 1 to ")
         terminal.type("1")
         terminal.expect("Building alice/plan-b:latest")
         terminal.expect("Write one into")
