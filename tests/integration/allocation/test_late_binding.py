@@ -8,11 +8,12 @@ import json
 import secrets
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ds01_gate.claim_keeper import UNRESOLVABLE
 
 from ansible_collections.ds01.infra.plugins.modules import container_scan
 from ansible_collections.ds01.infra.tests.unit.modules.module_runs import run_module
@@ -24,7 +25,8 @@ from ds01.core.limits import Limits
 from ds01.docker_upstream import DaemonRefused, DockerClient
 from ds01.slice_control import NoSlices
 from tests.allocation_examples import SEVEN, base_spec, inventory, limits, mig_gpu, publish, whole_gpu
-from tests.integration.daemons import Daemon, wait_until
+from tests.integration.daemons import Daemon, running, wait_until
+from tests.integration.lab import Lab
 
 ALL = GpuRequest(everything=True)
 SLEEP = ["sleep", "600"]
@@ -89,9 +91,19 @@ class Host:
             self.allocator.drop(claim_id)
 
 
+@pytest.fixture(scope="module")
+def daemon(lab: Lab) -> Iterator[Daemon]:
+    """A daemon of these tests alone: a gate before it would end claims, too."""
+    directory = lab.path / "allocation"
+    (directory / "cdi").mkdir(parents=True)
+    with running("trixie", directory, directory / "cdi") as started:
+        started.import_image("busybox:latest", lab.image)
+        yield started
+
+
 @pytest.fixture
-def host(daemon_of: Callable[[str], Daemon], tmp_path: Path) -> Iterator[Host]:
-    made = Host(daemon_of("trixie"), tmp_path)
+def host(daemon: Daemon, tmp_path: Path) -> Iterator[Host]:
+    made = Host(daemon, tmp_path)
     yield made
     made.clean()
 
@@ -126,12 +138,23 @@ def test_another_start_another_device(host: Host) -> None:
     assert host.sees(claim_id) == {"/dev/nvidiactl", "/dev/nvidia0"} != first
 
 
+def _started(host: Host, claim_id: str) -> bool:
+    """One try; False when the daemon has not noticed the spec yet, any other refusal is raised."""
+    try:
+        host.start(claim_id)
+    except DaemonRefused as error:
+        if UNRESOLVABLE not in error.message:
+            raise
+        return False
+    return True
+
+
 def test_a_start_right_after_the_grant_finds_it(host: Host) -> None:
-    """The daemon learns of specs by inotify: a start that follows at once must not come too early."""
+    """The daemon learns of specs by inotify: a start that follows at once finds its spec, if need be when tried again, as the gate does."""
     claim_id = host.create()
     for _ in range(10):
         host.grant(claim_id)
-        host.start(claim_id)
+        wait_until(lambda: _started(host, claim_id), 3, "a start that finds the spec")
         host.docker.call("POST", f"/v1.45/containers/{host.containers[claim_id]}/kill")
         wait_until(lambda: all(s.id != host.containers[claim_id] or not s.alive for s in host.states()), 20, "the container's end")
         host.allocator.release(claim_id)
@@ -150,12 +173,12 @@ def test_reconcile_by_the_daemons_own_list(host: Host) -> None:
     assert [c.id for c in host.allocator.claims()] == [runs]
 
 
-def test_container_scan_finds_the_claim(host: Host, daemon_of: Callable[[str], Daemon], tmp_path: Path) -> None:
+def test_container_scan_finds_the_claim(host: Host, tmp_path: Path) -> None:
     claim_id = host.create()
     host.grant(claim_id)
     host.start(claim_id)
     options = {
-        "docker_socket": str(daemon_of("trixie").socket),
+        "docker_socket": str(host.daemon.socket),
         "cdi_directory": str(host.paths.claims),
         "run_directory": str(tmp_path),
     }
