@@ -43,6 +43,8 @@ from ds01_gate.v1_api import V1Api
 from ds01_gate.v1_handlers import Sources, V1Handlers
 
 _STACK_BYTES = 512 * 1024
+_PATIENCE_S = 180.0
+"""How long a person's request waits for dockerd: it makes networks one after the other, and twenty people's first ones take a while."""
 
 
 def _slices(settings: Settings, cgroups: CgroupFs) -> Slices:
@@ -62,6 +64,7 @@ class Gate:
         self._audit = audit
         paths = CallerPaths()
         docker = DockerClient(settings.docker)
+        patient = DockerClient(settings.docker, timeout=_PATIENCE_S)
         cgroups = CgroupFs()
         slices = _slices(settings, cgroups)
         tags = ImageTags(Path(settings.image_tags))
@@ -90,7 +93,7 @@ class Gate:
         )
         self._paths = paths
         self._watch = EventWatch(docker, keeper, self._callers.limits_of, audit, settings.reconcile_seconds)
-        self._judgement = Judgement(settings, docker, DockerFacts(docker, paths, tags), audit, policies)
+        self._judgement = Judgement(settings, docker, DockerFacts(patient, paths, tags), audit, policies)
         traffic = Traffic()
         self._measures = Measures(settings.measures, audit, lambda: (traffic.connections.total, recorder.lost, policies.problem is None))
         services = Services(
@@ -100,7 +103,7 @@ class Gate:
             callers=self._callers,
             policies=policies,
             judgement=self._judgement,
-            effects=Effects(docker, paths, tags, slices, keeper, self._callers, self._waiting),
+            effects=Effects(patient, paths, tags, slices, keeper, self._callers, self._waiting),
             streams=Streams(settings.splice, audit),
             traffic=traffic,
             measures=self._measures,
