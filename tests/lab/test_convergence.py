@@ -64,12 +64,13 @@ def test_a_broken_policy_is_refused_by_name_and_nothing_is_changed(server: Lab, 
 
 
 def test_an_impossible_mig_layout_is_refused_with_what_would_fit(server: Lab, lab: Account) -> None:
-    before = lab.must("ds01-mig show --json")
+    before, kept = lab.must("ds01-mig show --json"), lab.must("sha256sum /etc/ds01/mig.json")
     layout = [{"gpu": "2", "instances": [{"profile": "4g.20gb"}, {"profile": "4g.20gb"}]}]
     run = play(server.name, "--tags", "mig", "-e", json.dumps({"mig_gpus": layout}))
     assert run.code != 0
     assert "4g.20gb" in run.text
     assert lab.must("ds01-mig show --json") == before
+    assert lab.must("sha256sum /etc/ds01/mig.json") == kept, "the next boot would take the layout that was refused"
 
 
 def test_an_unsupported_distribution_is_refused_first(server: Lab, lab: Account) -> None:
