@@ -16,7 +16,8 @@ from .process import run
 
 MEMORY_MIB = 4096
 CPUS = 2
-KERNEL_LINE = "root=/dev/vda rw console=ttyS0 net.ifnames=0 quiet systemd.show_status=1"
+# An emulated kernel panics now and then while it boots; it starts once more by itself.
+KERNEL_LINE = "root=/dev/vda rw console=ttyS0 net.ifnames=0 quiet systemd.show_status=1 panic=5"
 # QEMU 7.2's emulation of cmpxchg16b corrupts flags: with cx16 the guest kernel dies as soon as containerd starts.
 ACCELERATORS = {
     "kvm": ["-accel", "kvm", "-cpu", "host"],
