@@ -40,10 +40,10 @@ def test_dev_containers_and_compose(world: World, row: Row) -> None:
     student.must("mkdir -p detect && cat > detect/compose.yaml", stdin=json.dumps({"services": {"job": service}}))
     student.must("cd detect && docker compose up -d 2>&1", limit_s=300)
     found, seconds = _seen(world, "detect-job-1")
-    assert (found["kind"], found["user"]) == ("compose", "student1"), found
+    assert (found["kind"], found["origin"], found["user"]) == ("managed", "compose", "student1"), found
     world.start("student2", "dev", "--gpus all --label devcontainer.local_folder=/home/student2/x")
     dev, later = _seen(world, "dev")
-    assert (dev["kind"], dev["user"]) == ("devcontainer", "student2"), dev
+    assert (dev["kind"], dev["origin"], dev["user"]) == ("managed", "devcontainer", "student2"), dev
     row.saw(f"compose after {seconds:.0f} s and devcontainer after {later:.0f} s, with their people")
 
 
@@ -60,14 +60,14 @@ def test_a_process_on_the_host(world: World, row: Row) -> None:
             lambda: next((w for w in world.workloads() if any(str(p["pid"]) == pid for p in w["processes"])), None),
             60,
         )
-        assert found["kind"] == "host_process" and found["user"] == "student4", found
+        assert found["kind"] == "host" and found["user"] == "student4", found
         assert found["attributed_by"]
         world.root.must(f"kill {pid}")
         world.seconds_until("its end is on record", lambda: "host_process.gone" in world.kinds("--user student4 --since 5m"), 60)
     finally:
         running.kill()
     assert "host_process.seen" in world.kinds("--user student4 --since 5m")
-    row.saw(f"host_process of student4, found by {found['attributed_by']}, after {seconds:.0f} s; seen and gone are events")
+    row.saw(f"a host process of student4, found by {found['attributed_by']}, after {seconds:.0f} s; seen and gone are events")
 
 
 @pytest.mark.requirement("DETECT-04")

@@ -24,8 +24,10 @@ def _stopped(world: World, container: str, limit_s: float = 300) -> dict:  # typ
 
 @pytest.mark.requirement("LIFE-01")
 def test_idle(world: World, row: Row) -> None:
-    row.did("student15 has idle containers, plain and dev, one that computes, and one with a keep-alive file")
-    world.start("student15", "idle", "--gpus all")
+    row.did("student15 has idle containers, plain and dev, one that computes, and one with a keep-alive file; student3 waits for the GPU")
+    world.start("student2", "other", "--gpus all --label ds01.gpu=3g.20gb")
+    world.start("student15", "idle", "--gpus all --label ds01.gpu=3g.20gb")
+    world.person("student3").must("ds01 queue join 3g.20gb")
     world.start("student15", "idledev", "--label devcontainer.local_folder=/x")
     world.start("student15", "busy", command=_BUSY)
     world.start("student15", "kept", command="sh -c 'while :; do touch /root/.keep-alive; sleep 5; done'")
@@ -33,7 +35,9 @@ def test_idle(world: World, row: Row) -> None:
     assert world.running("busy")
     assert "idle" in json.dumps(event["details"])
     assert world.running("kept"), "the one with the keep-alive file was stopped"
-    row.saw(f"the idle one is stopped ({json.dumps(event['details'])[:160]}); the busy one and the one kept alive run on")
+    wait_until("the next is served", lambda: any(e["user"] == "student3" for e in world.events("--kind queue.offered --since 10m")), 180, 2)
+    world.person("student3").must("ds01 queue leave")
+    row.saw(f"the idle one is stopped ({json.dumps(event['details'])[:160]}), its GPU is student3's turn; the busy and the kept one run on")
 
 
 @pytest.mark.requirement("LIFE-02")

@@ -87,13 +87,14 @@ def test_told_at_eighty_percent(world: World, row: Row) -> None:
 
 @pytest.mark.requirement("NOTIFY-04")
 def test_terminal_and_file_in_the_container(world: World, row: Row) -> None:
-    row.did("student15 sits at a terminal with an idle container; the file of notices is read in the container")
+    row.did("student15 sits at a terminal with an idle container of one static binary, without shell; the file of notices is read in it")
+    single = world.server.import_image("single", "lab/single:1")
     argv = world.person("student15").new_session().argv("exec sleep 200")
     screen = subprocess.Popen([argv[0], "-tt", *argv[1:]], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
-        world.start("student15", "drowsy")
+        world.start("student15", "drowsy", command="/sleep 100000", image=single)
         wait_until("the warning", lambda: world.events("--container drowsy --kind lifecycle.warned --since 5m"), 200, 2)
-        inside = wait_until("the file", lambda: world.inside("drowsy", "cat /dev/shm/ds01-notice").out, 15, 1)
+        inside = wait_until("the file", lambda: world.root.run(f"cat /proc/{world.pid('drowsy')}/root/dev/shm/ds01-notice").out, 15, 1)
         wait_until("it is stopped", lambda: not world.running("drowsy"), 200, 2)
     finally:
         screen.terminate()

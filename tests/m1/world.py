@@ -44,9 +44,9 @@ class World:
         """``docker run`` as that person."""
         return self.person(name).run(f"docker run {options} {self.image} {command}", limit_s=limit_s)
 
-    def start(self, name: str, container: str, options: str = "", command: str = "sleep 100000") -> str:
+    def start(self, name: str, container: str, options: str = "", command: str = "sleep 100000", *, image: str | None = None) -> str:
         """A container in the background as that person; its full id."""
-        return self.person(name).must(f"docker run -d --name {container} {options} {self.image} {command}").split()[-1]
+        return self.person(name).must(f"docker run -d --name {container} {options} {image or self.image} {command}").split()[-1]
 
     def as_root(self, words: str) -> str:
         """``docker WORDS`` on the daemon's own socket."""

@@ -2,6 +2,7 @@
 """Container images without a registry: tar files of a root tree, for `docker import`.
 
 busybox  2 MB, a static busybox with all its commands: enough for nearly every test, and fast where the server is emulated.
+single   one static program and nothing else: /sleep. No shell, no directory, no /etc.
 python   Debian with Python and a shell, for what needs users, apt or a real libc. Importing it takes a minute or two on an emulated server.
 """
 
@@ -11,6 +12,7 @@ import hashlib
 import io
 import os
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 from . import mirror
@@ -21,14 +23,15 @@ from .process import run, say
 
 BUSYBOX = Path("/bin/busybox")
 PYTHON_PACKAGES = ("bash", "ca-certificates", "procps", "python3")
-KINDS = ("busybox", "python")
+KINDS = ("busybox", "single", "python")
 
 
 def image_tar(kind: str) -> Path:
     """The tar file of an image, made when it is not in the cache."""
     make_directories()
     install_missing()
-    return _busybox() if kind == "busybox" else _python()
+    makers: dict[str, Callable[[], Path]] = {"busybox": _busybox, "single": _single, "python": _python}
+    return makers[kind]()
 
 
 def _busybox() -> Path:
@@ -58,6 +61,20 @@ def _busybox() -> Path:
                 link.type = tarfile.SYMTYPE
                 link.linkname = "busybox"
                 tar.addfile(link)
+    half.rename(target)
+    return target
+
+
+def _single() -> Path:
+    program = BUSYBOX.read_bytes()
+    target = FILES / f"single-{hashlib.sha256(program).hexdigest()[:12]}.tar"
+    if target.exists():
+        return target
+    half = target.with_suffix(".half")
+    with tarfile.open(half, "w") as tar:
+        entry = tarfile.TarInfo("sleep")
+        entry.size, entry.mode = len(program), 0o755
+        tar.addfile(entry, io.BytesIO(program))
     half.rename(target)
     return target
 

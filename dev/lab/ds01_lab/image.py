@@ -24,7 +24,7 @@ from .process import run, say
 
 BARE = "bare"
 BASE = "base"
-PACKAGE_LISTS = {BARE: ("bare.txt",), BASE: ("bare.txt", "base.txt")}
+PACKAGE_LISTS = {BARE: ("bare.txt",), BASE: ("bare.txt", "base.txt", "engines.txt")}
 GENERATION = 1
 
 
