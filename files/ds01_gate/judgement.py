@@ -44,6 +44,7 @@ class Judgement:
         self._audit = audit
         self._policies = policies
         self._api: tuple[Version, Version] | None = None
+        self._platform = ("linux", "")
         self._layers: bool | None = None
         self._lasting: tuple[Policy | None, tuple[Version, Version], Context] | None = None
 
@@ -60,7 +61,9 @@ class Judgement:
     def api(self) -> tuple[Version, Version]:
         """The oldest and the newest API version that are spoken. Raises DaemonUnavailable, DaemonRefused and DaemonNotSupported."""
         if self._api is None:
-            self._api = spoken(self._docker.call("GET", "/version"))
+            version = self._docker.call("GET", "/version")
+            self._platform = (str(version.get("Os") or "linux"), str(version.get("Arch") or ""))
+            self._api = spoken(version)
         return self._api
 
     def context(self) -> Context:
@@ -84,6 +87,7 @@ class Judgement:
             buildkit_allowed=self._settings.buildkit,
             networks_per_user=self._settings.networks_per_user,
             layer_quotas=self._layer_quotas(),
+            platform=self._platform,
         )
         if policy is None:
             return context

@@ -128,6 +128,8 @@ class DockerFacts:
             tuple(found.get("RepoTags") or ()),
             self._tags.maker(found["Id"]),
             tuple(config.get("ExposedPorts") or ()),
+            str(found.get("Os") or ""),
+            str(found.get("Architecture") or ""),
         )
 
     def _bind(self, path: str, rights: Rights) -> Bind:

@@ -8,9 +8,10 @@ from dataclasses import replace
 
 import pytest
 
+from ds01.core.gate.facts import Image
 from ds01.core.gate.image_names import registry_of
 from ds01.core.gate.verdict import Answer, Forward
-from tests.unit.gate.gate_world import ADMIN, CONTEXT, World
+from tests.unit.gate.gate_world import ADMIN, CONTEXT, World, status_of
 
 V = "/v1.45"
 HERE = World(context=replace(CONTEXT, registries=("docker.io", "ghcr.io"), shared_namespaces=("lab", "nvcr.io", "alice2")))
@@ -73,3 +74,44 @@ def test_a_shared_namespace_beats_a_name() -> None:
     assert isinstance(there.ask("POST", V + "/images/bbx/tag?repo=alice/x2"), Answer)
     assert isinstance(there.ask("POST", V + "/images/bbx/tag?repo=ds01-u5001/x2"), Forward)
     assert isinstance(World().ask("POST", V + "/images/bbx/tag?repo=alice/x2"), Forward)
+
+
+@pytest.mark.parametrize("platform", ["linux/amd64", "linux/x86_64", "amd64", "AMD64", "linux", "linux/amd64/v1", ""])
+@pytest.mark.parametrize("target", ["/images/create?fromImage=bbx", "/build?t=alice/x"])
+def test_the_servers_own_platform_is_fetched_whatever_it_is_called(target: str, platform: str) -> None:
+    assert isinstance(World().ask("POST", f"{V}{target}&platform={platform}"), Forward)
+
+
+def test_another_platform_goes_where_nobody_else_looks() -> None:
+    """Into the person's own namespace, and through BuildKit, which names no base; admins write what they like."""
+    verdict = World().ask("POST", f"{V}/images/create?fromImage=alice/x&tag=arm&platform=linux/arm64")
+    assert isinstance(verdict, Forward)
+    assert "platform=linux%2Farm64" in verdict.target
+    guarded = World(context=replace(CONTEXT, buildkit_allowed=True))
+    assert isinstance(guarded.ask("POST", f"{V}/build?version=2&remote=client-session&platform=linux/arm64&t=alice/x"), Forward)
+    assert isinstance(World().as_(ADMIN).ask("POST", f"{V}/images/create?fromImage=bbx&platform=linux/arm64"), Forward)
+    refused = World().ask("POST", f"{V}/images/create?fromImage=ghcr.io/a/b&tag=1&platform=linux/arm64")
+    assert isinstance(refused, Answer)
+    assert "docker tag ghcr.io/a/b@sha256:DIGEST alice/b" in refused.body["message"]
+
+
+def test_on_another_server_the_other_platform_is_the_own() -> None:
+    arm = World(context=replace(CONTEXT, platform=("linux", "arm64")))
+    for platform, status in (("linux/arm64/v8", 200), ("aarch64", 200), ("linux/amd64", 403), ("linux/arm/v7", 403)):
+        assert status_of(arm.ask("POST", f"{V}/images/create?fromImage=bbx&platform={platform}")) == status, platform
+
+
+def test_an_image_of_another_platform_is_not_run_unawares() -> None:
+    there = World()
+    there.images["python"] = Image("sha256:" + "1" * 64, system="linux", architecture="arm64")
+    there.images["alice/arm"] = Image("sha256:" + "2" * 64, writer="alice", system="linux", architecture="arm64")
+    there.images["native"] = Image("sha256:" + "3" * 64, system="linux", architecture="amd64")
+
+    def create(image: str, platform: str = "") -> int:
+        return status_of(there.ask("POST", f"{V}/containers/create?platform={platform}", {"Image": image}))
+
+    assert [create("python"), create("python", "linux/arm64"), create("sha256:" + "1" * 64)] == [403, 200, 200]
+    assert [create("alice/arm"), create("native"), create("bbx")] == [200, 200, 200]
+    told = there.create(Image="python")
+    assert isinstance(told, Answer)
+    assert told.body["message"].endswith("docker pull python")

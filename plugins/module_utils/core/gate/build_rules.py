@@ -12,6 +12,7 @@ from ..refusal import Refusal
 from . import strict_json
 from .case import Case
 from .image_names import check_writable, reference
+from .image_platform import check_build
 from .mount_rules import owner_labels, user_labels
 from .namespace_rules import joined
 from .rebuild import forward, wanted_upgrade
@@ -67,6 +68,8 @@ def build(case: Case) -> Forward:
     for name, why in _DENIED.items():
         if query.get(name) and query[name] not in ("default", []):
             raise Refusal(f"build with {name}={ascii(query[name])[:40]} is refused", why, "Leave it out.", rule="build-option")
+    if not over_session:
+        check_build(case, query.get("platform") or "")
     refs = [reference(name, "") for name in query.get("t") or []]
     for ref in refs:
         check_writable(case, ref, "build of")

@@ -15,6 +15,7 @@ from .case import Case
 from .create_fields import CREATE
 from .facts import ContainerFact, Image, ImageFact
 from .image_names import canonical
+from .image_platform import check_use
 from .ownership import owns_container, usable_image
 from .path import is_image_name, is_name, looks_like_id
 from .rebuild import forward
@@ -70,6 +71,7 @@ def create_container(case: Case) -> Forward:
     claim = case.context.new_claim_id if gpu is not None else None
     built_host = _host_config(case, host, claim, mode)
     image = usable_image(case, ref)
+    check_use(case, ref, image, case.request.query.get("platform") or "")
     body: dict[str, Any] = {key: asked[key] for key in _COPIED if key in asked}
     body["Image"] = ref
     body["Env"] = gpu_rules.clean_environment(asked.get("Env", []))

@@ -142,6 +142,7 @@ class Image:
 
     ``writer_is_admin`` goes with it. ``labels``, ``volumes`` and ``ports`` are the keys of Config.Labels, Config.Volumes and
     Config.ExposedPorts; ``tags`` is RepoTags. ``maker``: who made the image itself (build, commit, import, load) through the gate.
+    ``system`` and ``architecture`` are what it was made for, as Go names them; empty where it does not say.
     """
 
     id: str
@@ -152,6 +153,8 @@ class Image:
     tags: tuple[str, ...] = ()
     maker: str | None = None
     ports: tuple[str, ...] = ()
+    system: str = ""
+    architecture: str = ""
 
 
 @dataclass(frozen=True)

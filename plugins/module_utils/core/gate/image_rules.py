@@ -13,6 +13,7 @@ from .case import Case
 from .facts import Image, ImageFact
 from .image_archive import Named
 from .image_names import canonical, check_registry, check_writable, in_own_namespace, is_id, is_shared, reference
+from .image_platform import check_pull
 from .ownership import no_image, own_container, usable_image
 from .path import is_image_name, is_name
 from .rebuild import forward
@@ -47,6 +48,7 @@ def pull_or_import(case: Case) -> Forward:
         digest = tag if ":" in tag else origin.partition("@")[2]
         if _DIGEST.fullmatch(digest) is None or ("@" in origin and tag):
             raise Stop(400, f"fromImage {ascii(origin)[:120]} with tag {ascii(tag)[:80]} names no digest sha256:….", "image-name")
+        check_pull(case, origin if "@" in origin else f"{origin}@{tag}", platform or "")
         return forward(case, params={"fromImage": origin, "tag": tag or None, "platform": platform})
     ref = reference(origin, tag)
     # Without a tag dockerd would pull all of them.
@@ -58,6 +60,7 @@ def pull_or_import(case: Case) -> Forward:
             "Use it as it is (docker run), or pull by digest.",
             rule="image-shared",
         )
+    check_pull(case, ref, platform or "")
     there = case.facts.image(ref)
     if there is not None and there.writer not in (None, case.identity.user) and not case.identity.admin:
         raise Refusal(
