@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -108,3 +109,34 @@ def test_an_image_that_buildx_saved_is_loaded_by_an_admin(
     os.chown(carried, boss.person.uid, boss.person.uid)
     assert "alice/saved" in boss.must("load", "-i", str(carried))
     assert boss.must("run", "--rm", "alice/saved", "cat", "/word") == "saved"
+
+
+@pytest.fixture
+def endless_build(bob: Desk) -> Iterator[threading.Thread]:
+    """A build of bob's with the id ``one``, over a session that never says anything; the thread ends with it."""
+    session, build = bob.wire(), bob.wire()
+    session.send(
+        b"POST /session HTTP/1.1\r\nHost: d\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nX-Docker-Expose-Session-Uuid: quiet\r\n"
+        b"X-Docker-Expose-Session-Name: x\r\nX-Docker-Expose-Session-Grpc-Method: /moby.filesync.v1.FileSync/DiffCopy\r\n\r\n"
+    )
+    assert session.head()[0] == 101
+    build.send(
+        b"POST /build?version=2&remote=client-session&session=quiet&buildid=one HTTP/1.1\r\nHost: d\r\nConnection: close\r\n"
+        b"Content-Length: 0\r\n\r\n"
+    )
+    assert build.head()[0] == 200
+    running = threading.Thread(target=build.rest, daemon=True)
+    running.start()
+    yield running
+    for wire in (session, build):
+        wire.close()
+
+
+def test_nobody_cancels_anothers_build(alice: Desk, bob: Desk, endless_build: threading.Thread) -> None:
+    answers = [alice.ask("POST", f"/v1.45/build/cancel?id={name}") for name in ("one", "u5002.one", "nobodys", "upload-request:one")]
+    assert len({(answer.status, answer.body) for answer in answers}) == 1
+    endless_build.join(1)
+    assert endless_build.is_alive()
+    assert bob.ask("POST", "/v1.45/build/cancel?id=one").status < 300
+    endless_build.join(20)
+    assert not endless_build.is_alive()

@@ -181,6 +181,9 @@ REFUSED: list[tuple[str, str, str, Any, int, str]] = [
     ("build with a parameter of tomorrow", "POST", "/build?entitlements=security.insecure", None, 400, "query"),
     ("build with arguments of no text", "POST", '/build?buildargs={"a":{"b":"c"}}', None, 400, "build-json"),
     ("build of a shared tag among mine", "POST", "/build?t=alice/x&t=docker.io/library/pytorch:latest", None, 403, "image-name"),
+    ("cancelling without an id", "POST", "/build/cancel", None, 400, "build-id"),
+    ("cancelling by a very long id", "POST", f"/build/cancel?id={'a' * 257}", None, 400, "build-id"),
+    ("cancelling by two ids", "POST", "/build/cancel?id=a&id=b", None, 400, "query"),
     ("build cache of everybody", "POST", "/build/prune?all=1", None, 200, "shared-build-cache"),
     # lists and the server
     ("filter by nobody's key", "GET", '/containers/json?filters={"owner":["bob"]}', None, 400, "filters"),
@@ -206,6 +209,8 @@ REBUILT: list[tuple[str, str, str, Any, str]] = [
      f"GET {V}/events?filters=%7B%22type%22%3A%7B%22image%22%3Atrue%2C%22daemon%22%3Atrue%7D%2C{_OWN_FILTER}{_ALICE}%7D%7D"),
     ("volumes of all", "GET", f"{V}/volumes", None, f"GET {V}/volumes?filters=%7B{_OWN_FILTER}{_ALICE}%7D%7D"),
     ("removal by force of an own image", "DELETE", f"{V}/images/alice/x?force=1", None, f"DELETE {V}/images/alice/x"),
+    ("bob's build cancelled", "POST", f"{V}/build/cancel?id=b0b", None, f"POST {V}/build/cancel?id=u5001.b0b"),
+    ("bob's build cancelled by his prefix", "POST", f"{V}/build/cancel?id=u5002.b0b", None, f"POST {V}/build/cancel?id=u5001.u5002.b0b"),
     ("pull of all tags", "POST", f"{V}/images/create?fromImage=bbx", None, f"POST {V}/images/create?fromImage=bbx&tag=latest"),
     ("exec with all that is free", "POST", f"{V}/containers/mine/exec",
      {"cmd": "id", "USER": "0", "Detach": True, "Container": "bobs", "Privileged": False},

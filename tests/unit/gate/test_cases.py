@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote
 
 import pytest
 
@@ -736,6 +736,19 @@ def test_case_110_the_slice_of_a_build_is_the_gates() -> None:
     assert "cgroupparent=ds01-u5001-nogpu.slice" in verdict.query.split("&")
     assert f"memory={32 * GIB}" in verdict.query.split("&")
     assert verdict.stream
+
+
+def test_a_build_is_cancelled_by_the_one_who_runs_it() -> None:
+    """The client chooses the id: the same id of two people means two builds, and none of dockerd's special forms gets through."""
+    for identity, own in ((ALICE, "u5001"), (BOB, "u5002"), (ADMIN, "u5000")):
+        for asked in ("abc", "u5002.abc", "upload-request:abc"):
+            started, ended = (World().as_(identity).ask("POST", f"/v1.45/{what}={asked}") for what in ("build?buildid", "build/cancel?id"))
+            assert isinstance(started, Forward)
+            assert isinstance(ended, Forward)
+            assert parse_qs(started.query)["buildid"] == parse_qs(ended.query)["id"] == [f"{own}.{asked}"]
+    plain = World().ask("POST", "/v1.45/build")
+    assert isinstance(plain, Forward)
+    assert "buildid" not in plain.query
 
 
 def test_case_111_buildkit_needs_the_guard() -> None:

@@ -19,7 +19,7 @@ from .rebuild import forward, wanted_upgrade
 from .resource_rules import container_resources
 from .verdict import Effect, Forward, OwnImage, RecordImage, Stop
 
-_COPIED = ("dockerfile", "extrahosts", "q", "nocache", "rm", "forcerm", "platform", "target", "buildid", "session", "version")
+_COPIED = ("dockerfile", "extrahosts", "q", "nocache", "rm", "forcerm", "platform", "target", "session", "version")
 _DENIED = {
     "cpusetcpus": "CPUs are shared by the server",
     "cpusetmems": "memory nodes are shared by the server",
@@ -27,6 +27,7 @@ _DENIED = {
     "outputs": "the daemon would write files outside of the image store",
     "isolation": "it exists on Windows only",
 }
+_LONGEST_BUILD_ID = 256
 _NETWORKS = frozenset(("", "default", "bridge", "none"))
 
 
@@ -76,12 +77,28 @@ def build(case: Case) -> Forward:
     params: dict[str, Any] = {key: query.get(key) for key in _COPIED}
     params.update(_limits(case), t=refs or None, remote=remote or None, networkmode=_network(case, query.get("networkmode") or ""))
     params["pull"] = query.get("pull") or None
+    params["buildid"] = _build_id(case, query["buildid"]) if query.get("buildid") else None
     params["cgroupparent"] = slice_names.nogpu_slice(case.identity.uid)
     params["labels"] = strict_json.dump({**user_labels(_texts("labels", query.get("labels"))), **owner_labels(case)}).decode()
     params["buildargs"] = strict_json.dump(_texts("buildargs", query.get("buildargs"), nulls=True)).decode()
     params["cachefrom"] = strict_json.dump(_words(query.get("cachefrom"))).decode()
     after: tuple[Effect, ...] = (*(RecordImage(ref, case.identity.user) for ref in refs), OwnImage(case.identity.user))
     return forward(case, params=params, stream=not over_session, after=after)
+
+
+def cancel_build(case: Case) -> Forward:
+    """The end of an own build; what nobody runs is dockerd's to answer, and it says the same."""
+    asked = case.request.query.get("id") or ""
+    if not asked:
+        raise Stop(400, "build ID not provided", "build-id")
+    return forward(case, params={"id": _build_id(case, asked)})
+
+
+def _build_id(case: Case, asked: str) -> str:
+    """The id of a build as dockerd gets it. The client chooses it, so each person has names of their own: no other person's means it."""
+    if len(asked) > _LONGEST_BUILD_ID:
+        raise Stop(400, f"the id of a build is {len(asked)} characters long; at most {_LONGEST_BUILD_ID} are taken.", "build-id")
+    return f"u{case.identity.uid}.{asked}"
 
 
 def _network(case: Case, mode: str) -> str:

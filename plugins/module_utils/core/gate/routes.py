@@ -120,7 +120,7 @@ ROUTES: tuple[Route, ...] = (
     Route(GET, "/distribution/{name*}/json", PASS, "image"),
     # Builds
     Route(POST, "/build", REWRITE, "build", _BUILD, Body.STREAM, endless=True),
-    Route(POST, "/build/cancel", PASS, "plain", _q(id=TEXT)),
+    Route(POST, "/build/cancel", REWRITE, "cancel_build", _q(id=TEXT)),
     Route(
         POST,
         "/build/prune",

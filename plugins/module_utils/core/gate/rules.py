@@ -52,6 +52,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
             image_rules.save_image,
             image_rules.save_images,
             build_rules.build,
+            build_rules.cancel_build,
             build_rules.buildkit,
             network_rules.create_network,
             network_rules.inspect_network,
