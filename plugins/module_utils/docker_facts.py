@@ -32,9 +32,11 @@ from .core.gate.facts import (
     VolumeFact,
 )
 from .core.gate.identity import OWNER_LABEL
-from .docker_upstream import DockerClient, label_filter, segment
+from .docker_upstream import DaemonRefused, DockerClient, label_filter, segment
 from .image_tags import ImageTags
 from .legacy_containers import LegacyContainers
+
+_AMBIGUOUS = 400
 
 
 def root_of(path: str) -> Root | None:
@@ -82,7 +84,7 @@ class DockerFacts:
         raise TypeError(f"no way to answer {type(question).__name__}")
 
     def _container(self, ref: str) -> Container | None:
-        found = self._docker.find(f"/containers/{segment(ref)}/json") if ref else None
+        found = self._meant(f"/containers/{segment(ref)}/json") if ref else None
         if found is None:
             return None
         networks = (found.get("NetworkSettings") or {}).get("Networks") or {}
@@ -97,6 +99,15 @@ class DockerFacts:
             tuple(found.get("Mounts") or ()),
         )
 
+    def _meant(self, target: str) -> Any:
+        """What dockerd finds; None also where the beginning of an id fits several things, because that would tell of other people's."""
+        try:
+            return self._docker.find(target)
+        except DaemonRefused as error:
+            if error.status == _AMBIGUOUS:
+                return None
+            raise
+
     def _running(self, question: RunningFact) -> int:
         labelled = self._docker.call("GET", f"/containers/json?{label_filter(f'{OWNER_LABEL}={question.user}')}")
         return len(labelled) + self._legacy.running_unlabelled(question.user, question.uid)
@@ -110,7 +121,7 @@ class DockerFacts:
         return None if found is None else Volume(found["Name"], found.get("Labels") or {}, found.get("Options") or {})
 
     def _network(self, ref: str) -> Network | None:
-        found = self._docker.find(f"/networks/{segment(ref)}") if ref else None
+        found = self._meant(f"/networks/{segment(ref)}") if ref else None
         return None if found is None else Network(found["Id"], found["Name"], found.get("Labels") or {})
 
     def _image(self, ref: str) -> Image | None:

@@ -21,7 +21,8 @@ def foreign_platform(root: DockerClient) -> Iterator[str]:
     link = Link(root.path, 30)
     link.send(
         f"POST {V}/images/create?fromSrc=-&repo=shared&tag=1&platform={ELSEWHERE}&changes=CMD%20sh HTTP/1.1\r\nHost: d\r\n"
-        f"Content-Type: application/x-tar\r\nContent-Length: 1024\r\n\r\n".encode() + b"\0" * 1024
+        f"Content-Type: application/x-tar\r\nContent-Length: 1024\r\n\r\n".encode()
+        + b"\0" * 1024
     )
     said = b"".join(link.body(link.response("POST")))
     link.close()

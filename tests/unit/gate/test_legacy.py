@@ -297,3 +297,13 @@ def test_what_the_gate_starts_again_by_itself_was_made_here(host: dict[str, Any]
         return
     with pytest.raises(Refusal, match="not made through this gate"):
         check_made_here(found)
+
+
+def test_a_list_that_the_gate_filters_looks_for_own_containers_alone() -> None:
+    """Its filters go to dockerd without the owner's label."""
+    there = World(legacy=1)
+    assert status_of(there.ask("GET", V + '/json?filters={"since":["mine"]}')) == 200
+    for name in ("bobs", "nowhere"):
+        verdict = there.ask("GET", V + f'/json?filters={{"since":["{name}"]}}')
+        assert isinstance(verdict, Answer)
+        assert (verdict.status, verdict.body) == (404, {"message": f"No such container: {name}"})

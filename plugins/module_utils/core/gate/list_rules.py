@@ -7,9 +7,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..refusal import Refusal
+from .body_fields import check_count
 from .case import Case
+from .facts import ContainerFact
 from .identity import INTERNAL_LABEL
 from .list_filters import BadFilters, check_keys, own_only
+from .ownership import no_container, own_container
+from .path import is_name
 from .rebuild import forward
 from .verdict import Answer, Forward, ResponseRule, Stop, SweepImages
 
@@ -58,6 +62,7 @@ _PRUNE_IMAGES = frozenset(["dangling", "label", "label!", "until"])
 _NO = frozenset(["false", "0", "f"])
 _YES_NO = _NO | {"true", "1", "t"}
 _PRUNE_VOLUMES = frozenset(["label", "label!", "all"])
+_MOST_NAMED = 16
 
 
 def _filters(case: Case, allowed: frozenset[str]) -> dict[str, list[str]]:
@@ -80,12 +85,31 @@ def list_containers(case: Case) -> Forward:
             "docker ps --size is refused", "the daemon reads every file of every container for it", "Leave --size out.", rule="list-size"
         )
     if case.identity.admin or not case.facts.legacy(case.identity.user, case.identity.uid):
-        return _own(case, _CONTAINERS)
+        return forward(case, params={**case.request.query, "filters": own_only(_between_own(case), case.identity)})
     # dockerd can't filter by the marks of before the gate: this person's list is filtered here.
     query = case.request.query
-    built = forward(case, params={**query, "filters": _filters(case, _CONTAINERS), "limit": None})
+    built = forward(case, params={**query, "filters": _between_own(case), "limit": None})
     most = query.get("limit") or 0
     return replace(built, response=ResponseRule.OWN_CONTAINERS, most=max(most, 0))
+
+
+def _between_own(case: Case) -> dict[str, list[str]]:
+    """The filters of a list of containers. ``before`` and ``since`` name a container of the caller's: dockerd looks among everybody's, and
+    its 404 for a name that is nobody's would tell which names are somebody's."""
+    filters = _filters(case, _CONTAINERS)
+    if case.identity.admin:
+        return filters
+    named = {key: [ref.removeprefix("/") for ref in filters.get(key, ())] for key in ("before", "since")}
+    refs = [ref for asked in named.values() for ref in asked]
+    check_count(refs, _MOST_NAMED, "filters")
+    case.facts.require(*(ContainerFact(ref) for ref in refs if is_name(ref)))
+    return {**filters, **{key: [_own_id(case, ref) for ref in asked] for key, asked in named.items() if asked}}
+
+
+def _own_id(case: Case, ref: str) -> str:
+    if not is_name(ref):
+        raise no_container(ref)
+    return own_container(case, ref).id
 
 
 def prune_containers(case: Case) -> Forward:
