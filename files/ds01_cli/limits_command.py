@@ -11,7 +11,7 @@ from typing import Any
 from .gate_client import ask
 from .screen import amount, duration, size, table
 
-_SIZES = ("memory", "shm", "memory_high", "memory_max", "io_read_bps", "io_write_bps", "disk", "idle_network_bps")
+_SIZES = ("memory", "shm", "memory_high", "memory_max", "io_read_bps", "io_write_bps", "disk", "volume", "images", "idle_network_bps")
 _NULLS = {"idle_halves_at": "never", "keep_alive": "for ever", "container_hold": "for ever", "created_hold": "for ever"}
 _NUMBERS = ("idle_cpu_percent", "idle_gpu_percent", "idle_halves_at")
 

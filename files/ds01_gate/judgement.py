@@ -26,7 +26,7 @@ from ds01.policy_file import PolicyFile
 from ds01.quotactl import KernelQuotas
 from ds01_gate.audit import Audit
 from ds01_gate.caller import Caller
-from ds01_gate.layer_quota import can_limit_layers
+from ds01_gate.layer_quota import can_limit_layers, can_limit_volumes
 from ds01_gate.settings import Settings
 
 _MOST_ROUNDS = 64
@@ -45,18 +45,20 @@ class Judgement:
         self._policies = policies
         self._api: tuple[Version, Version] | None = None
         self._platform = ("linux", "")
-        self._layers: bool | None = None
+        self._holds: tuple[bool, bool] | None = None
         self._lasting: tuple[Policy | None, tuple[Version, Version], Context] | None = None
 
     def forget_daemon(self) -> None:
         """dockerd was away and may come back as another version."""
         self._api = None
-        self._layers = None
+        self._holds = None
 
-    def _layer_quotas(self) -> bool:
-        if self._layers is None:
-            self._layers = can_limit_layers(self._docker.call("GET", "/info"), KernelQuotas())
-        return self._layers
+    def _quotas(self) -> tuple[bool, bool]:
+        """Whether dockerd can hold layers, and volumes, to a size."""
+        if self._holds is None:
+            info, kernel = self._docker.call("GET", "/info"), KernelQuotas()
+            self._holds = can_limit_layers(info, kernel), can_limit_volumes(info, kernel)
+        return self._holds
 
     def api(self) -> tuple[Version, Version]:
         """The oldest and the newest API version that are spoken. Raises DaemonUnavailable, DaemonRefused and DaemonNotSupported."""
@@ -78,6 +80,7 @@ class Judgement:
 
     def _host(self, policy: Policy | None, api: tuple[Version, Version]) -> Context:
         """What stays the same from request to request, as long as policy and daemon do."""
+        layers, volumes = self._quotas()
         context = Context(
             api_min=api[0],
             api_max=api[1],
@@ -86,7 +89,8 @@ class Judgement:
             host_cpus=self._settings.host_cpus or os.cpu_count() or 1,
             buildkit_allowed=self._settings.buildkit,
             networks_per_user=self._settings.networks_per_user,
-            layer_quotas=self._layer_quotas(),
+            layer_quotas=layers,
+            volume_quotas=volumes,
             platform=self._platform,
         )
         if policy is None:

@@ -1,16 +1,26 @@
 # Copyright (c) ds01.infra contributors
 # SPDX-License-Identifier: MIT
-"""Whether dockerd can hold the writable layer of a container to a size: overlay2 on XFS with project quotas on, and nothing else.
+"""Whether dockerd can hold the writable layer of a container, or a volume, to a size: overlay2 on XFS with project quotas, nothing else.
 
 dockerd refuses a create with a size where it can't, so the gate asks for one only where it can.
 """
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from ds01.core.disk_plan import Kind
 from ds01.quotactl import Quotas
+
+
+def can_limit_volumes(info: dict[str, Any], quotas: Quotas) -> bool:
+    """The same of volumes: where layers can be, and the volumes lie on that filesystem, too."""
+    try:
+        root = str(info.get("DockerRootDir"))
+        return can_limit_layers(info, quotas) and os.stat(root).st_dev == os.stat(os.path.join(root, "volumes")).st_dev
+    except OSError:
+        return False
 
 
 def can_limit_layers(info: dict[str, Any], quotas: Quotas) -> bool:

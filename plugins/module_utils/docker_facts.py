@@ -20,6 +20,7 @@ from .core.gate.facts import (
     ExecFact,
     Image,
     ImageFact,
+    ImageSpaceFact,
     LegacyFact,
     Network,
     NetworkCountFact,
@@ -29,12 +30,14 @@ from .core.gate.facts import (
     RootFact,
     RunningFact,
     Volume,
+    VolumeCountFact,
     VolumeFact,
 )
 from .core.gate.identity import OWNER_LABEL
 from .docker_upstream import DaemonRefused, DockerClient, label_filter, segment
 from .image_tags import ImageTags
 from .legacy_containers import LegacyContainers
+from .own_images import OwnImages
 
 _AMBIGUOUS = 400
 
@@ -57,6 +60,7 @@ class DockerFacts:
         self._paths = paths
         self._tags = tags
         self._legacy = LegacyContainers(docker)
+        self._own_images = OwnImages(docker, tags)
 
     def answer(self, question: Question, rights: Rights) -> Answer:
         """The answer to one question; ``rights`` are the caller's. Raises DaemonUnavailable or DaemonRefused."""
@@ -81,6 +85,11 @@ class DockerFacts:
         if isinstance(question, NetworkCountFact):
             listed = self._docker.call("GET", f"/networks?{label_filter(f'{OWNER_LABEL}={question.user}')}")
             return sum(not is_default_network(one.get("Labels") or {}) for one in listed)
+        if isinstance(question, VolumeCountFact):
+            volumes = self._docker.call("GET", f"/volumes?{label_filter(f'{OWNER_LABEL}={question.user}')}")
+            return len(volumes.get("Volumes") or ())
+        if isinstance(question, ImageSpaceFact):
+            return self._own_images.space(question.user, question.namespaces)
         raise TypeError(f"no way to answer {type(question).__name__}")
 
     def _container(self, ref: str) -> Container | None:

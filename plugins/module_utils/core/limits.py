@@ -31,7 +31,7 @@ class GpuLimits:
 class ContainerLimits:
     """Upper bounds for one container; also its defaults where the request names none. ``count``: how many at once.
 
-    ``disk``: bytes of its writable layer.
+    ``disk``: bytes of its writable layer. ``volume``: bytes of a volume that is made for it.
     """
 
     count: int | None
@@ -40,11 +40,15 @@ class ContainerLimits:
     shm: int
     pids: int
     disk: int | None = None
+    volume: int | None = None
 
 
 @dataclass(frozen=True)
 class AggregateLimits:
-    """Limits of the person's slice, enforced by the kernel over all their containers together."""
+    """Limits of the person's slice, enforced by the kernel over all their containers together; and of what they keep.
+
+    ``volumes``: how many; ``images``: bytes of those they made. The gate holds people to these two.
+    """
 
     cpus: float | None
     memory_high: int | None
@@ -54,6 +58,8 @@ class AggregateLimits:
     io_read_bps: int | None
     io_write_bps: int | None
     disk: int | None
+    volumes: int | None = None
+    images: int | None = None
 
 
 @dataclass(frozen=True)

@@ -79,6 +79,7 @@ CONTAINER = Record(
         "shm": Field(Size(), "/dev/shm of one container", "8G"),
         "pids": Field(Integer(16, 4_194_304), "processes and threads of one container", 4096),
         "disk": Field(Size(), "writable layer of one container, where Docker's filesystem has quotas", None, nullable=True),
+        "volume": Field(Size(), "one volume that is made, where Docker's filesystem has quotas", None, nullable=True),
     },
     "One container (upper bound, and what a container gets that asks for nothing)",
 )
@@ -93,6 +94,8 @@ AGGREGATE = Record(
         "io_read_bps": Field(Size(), "bytes a second read from each disk", None, nullable=True),
         "io_write_bps": Field(Size(), "bytes a second written to each disk", None, nullable=True),
         "disk": Field(Size(), "disk space, where the filesystem has quotas", None, nullable=True),
+        "volumes": Field(Integer(0, 100_000), "volumes of the person, named and anonymous", 100, nullable=True),
+        "images": Field(Size(), "disk space of the images that the person makes, above which no more are made", "200G", nullable=True),
     },
     "All containers of a person together (their slice)",
 )
@@ -208,9 +211,10 @@ MODES = ("enforce", "observe")
 OBSERVABLE = {
     "containers": "how many containers one person may run",
     "gpus": "a person's GPU-equivalents",
-    "images": "the registries from which images may be pulled",
+    "images": "the registries from which images may be pulled, and the disk space of a person's own",
     "builds": "how many builds one person may run at once",
     "networks": "how many networks one person may have",
+    "volumes": "how many volumes one person may have",
 }
 
 GATE_MODES = Record(

@@ -18,6 +18,7 @@ from .devices import Gpu, Inventory, MigInstance
 from .limits import Limits
 
 Document = dict[str, Any]
+_KEPT = ("disk", "volumes", "images")
 
 
 def _number(value: Fraction | None) -> float | None:
@@ -44,10 +45,10 @@ def limits(person: Limits) -> Document:
             "pools": list(person.gpu.pools),
             "hours_per_week": person.gpu.hours_per_week,
         },
-        "container": {name: getattr(person.container, name) for name in ("count", "cpus", "memory", "shm", "pids", "disk")},
+        "container": {name: getattr(person.container, name) for name in ("count", "cpus", "memory", "shm", "pids", "disk", "volume")},
         "aggregate": {
             name: getattr(person.aggregate, name)
-            for name in ("cpus", "memory_high", "memory_max", "tasks", "io_weight", "io_read_bps", "io_write_bps", "disk")
+            for name in ("cpus", "memory_high", "memory_max", "tasks", "io_weight", "io_read_bps", "io_write_bps", *_KEPT)
         },
         "lifecycle": {field.name: getattr(person.lifecycle, field.name) for field in fields(person.lifecycle)},
         "bind_roots": [{"path": root.path, "writable": root.writable} for root in person.bind_roots],

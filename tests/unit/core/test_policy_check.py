@@ -89,7 +89,7 @@ SHAPE = [
     ("pools", {"batch": {}}, "pools.batch.gpus", "must be set"),
     ("gate/mode", "off", "gate.mode", "one of enforce, observe"),
     ("gate/modes", {"images": "off"}, "gate.modes.images", "one of enforce, observe"),
-    ("gate/modes", {"volumes": "observe"}, "gate.modes.volumes", "there is no such"),
+    ("gate/modes", {"binds": "observe"}, "gate.modes.binds", "there is no such"),
     ("gate/modes", ["images"], "gate.modes", "expected"),
     ("network/default", "host", "network.default", "one of per-user, bridge, none"),
     ("images/shared_namespaces", ["DS01"], "images.shared_namespaces[0]", "an image namespace"),

@@ -22,6 +22,7 @@ from ds01.core.gate.facts import (
     Facts,
     Image,
     ImageFact,
+    ImageSpaceFact,
     LegacyFact,
     Network,
     NetworkCountFact,
@@ -30,6 +31,7 @@ from ds01.core.gate.facts import (
     RootFact,
     RunningFact,
     Volume,
+    VolumeCountFact,
     VolumeFact,
 )
 from ds01.core.gate.identity import Identity
@@ -61,7 +63,7 @@ LIMITS = Limits(
     bare_metal=False,
     gpu=GpuLimits(Fraction(2), 2, full_gpu=False, by_uuid=False, profiles=("1g.10gb", "2g.20gb"), pools=("interactive",)),
     container=ContainerLimits(count=3, cpus=8.0, memory=32 * GIB, shm=8 * GIB, pids=2048),
-    aggregate=AggregateLimits(16.0, None, 64 * GIB, 4096, 100, None, None, None),
+    aggregate=AggregateLimits(16.0, None, 64 * GIB, 4096, 100, None, None, None, 10, 200 * GIB),
     lifecycle=LifecycleLimits(None, None, 3600, None, None, 30, 1.0),
     bind_roots=(BindRoot("/home/alice", True), BindRoot("/scratch/alice", True), BindRoot("/data", False), BindRoot("/unsafe/alice", True)),
 )
@@ -134,6 +136,8 @@ class World:
     running: int = 0
     legacy: int = 0
     network_count: int = 1
+    volume_count: int = 1
+    image_space: int = 0
 
     def answer(self, question: Any) -> Any:
         if isinstance(question, ContainerFact):
@@ -160,6 +164,10 @@ class World:
             return self.legacy
         if isinstance(question, NetworkCountFact):
             return self.network_count
+        if isinstance(question, VolumeCountFact):
+            return self.volume_count
+        if isinstance(question, ImageSpaceFact):
+            return self.image_space
         raise TypeError(question)
 
     def as_(self, identity: Identity) -> World:

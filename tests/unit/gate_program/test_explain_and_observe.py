@@ -197,6 +197,7 @@ QUOTAS = {
     "containers": ("POST", f"/v1.45/containers/{GPU_ID}/start", None),
     "networks": ("POST", "/v1.45/networks/create", {"Name": "lan"}),
     "images": ("POST", "/v1.45/images/create?fromImage=evil.example/x&tag=1", None),
+    "volumes": ("POST", "/v1.45/volumes/create", {"Name": "onemore"}),
 }
 STRICT = replace(CONTEXT, networks_per_user=0, registries=("docker.io",))
 
@@ -207,7 +208,7 @@ def test_observing_one_group_lifts_its_quota_and_no_other(group: str, observed: 
     method, target, body = QUOTAS[group]
     raw = b"" if body is None else json.dumps(body).encode()
     lines = io.StringIO()
-    world = World(running=3, context=STRICT)
+    world = World(running=3, context=STRICT, volume_count=10)
     judgement = Judgement(Settings(), None, WorldFacts(world), Audit(lines))  # type: ignore[arg-type]
     admitted = admit(ALICE, explain.head_of(method, target, raw), STRICT)
     assert not isinstance(admitted, Answer)

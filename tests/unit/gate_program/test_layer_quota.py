@@ -4,10 +4,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
-from ds01_gate.layer_quota import can_limit_layers
+from ds01_gate.layer_quota import can_limit_layers, can_limit_volumes
 
 from ds01.core.disk_plan import Kind, Quota
 
@@ -54,3 +55,20 @@ def test_overlay2_on_xfs_with_project_quotas_can() -> None:
 )
 def test_everything_else_can_t(changed: dict[str, Any], kernel: Kernel) -> None:
     assert not can_limit_layers({**XFS, **changed}, kernel)
+
+
+class AnyKernel(Kernel):
+    def enforced(self, directory: str) -> frozenset[Kind]:
+        return self.kinds
+
+
+def test_volumes_can_where_layers_can_and_they_lie_there_too(tmp_path: Path) -> None:
+    info = {**XFS, "DockerRootDir": str(tmp_path)}
+    assert not can_limit_volumes(info, AnyKernel(Kind.PROJECT))
+    (tmp_path / "volumes").mkdir()
+    assert can_limit_volumes(info, AnyKernel(Kind.PROJECT))
+    assert not can_limit_volumes(info, AnyKernel(Kind.USER))
+    assert not can_limit_volumes({**info, "Driver": "btrfs"}, AnyKernel(Kind.PROJECT))
+    (tmp_path / "volumes").rmdir()
+    (tmp_path / "volumes").symlink_to("/proc")
+    assert not can_limit_volumes(info, AnyKernel(Kind.PROJECT))

@@ -17,6 +17,7 @@ from .mount_rules import owner_labels, user_labels
 from .namespace_rules import joined
 from .rebuild import forward, wanted_upgrade
 from .resource_rules import container_resources
+from .storage_rules import check_images
 from .verdict import Effect, Forward, OwnImage, RecordImage, Stop
 
 _COPIED = ("dockerfile", "extrahosts", "q", "nocache", "rm", "forcerm", "platform", "target", "session", "version")
@@ -37,6 +38,8 @@ def buildkit(case: Case) -> Forward:
     upgrade = wanted_upgrade(case)
     if upgrade is None:
         raise Stop(400, "this route needs 'Connection: Upgrade' and 'Upgrade: h2c'.", "upgrade")
+    if case.request.route.template == "/grpc":
+        check_images(case, "a build")
     return forward(case, versioned=case.request.version is not None, upgrade=upgrade)
 
 
@@ -71,6 +74,7 @@ def build(case: Case) -> Forward:
             raise Refusal(f"build with {name}={ascii(query[name])[:40]} is refused", why, "Leave it out.", rule="build-option")
     if not over_session:
         check_build(case, query.get("platform") or "")
+    check_images(case, "a build")
     refs = [reference(name, "") for name in query.get("t") or []]
     for ref in refs:
         check_writable(case, ref, "build of")

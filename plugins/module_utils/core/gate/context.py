@@ -17,7 +17,7 @@ class Context:
     ``networks_per_user``: how many networks one person may have. ``network_default``: the policy's word for a container that asks for no
     network (``per-user``, ``bridge``, ``none``). ``registries``: those that images may come from, None for any.
     ``shared_namespaces``: first components of image names that admins write for everybody. ``layer_quotas``: dockerd can hold a writable
-    layer to a size. ``platform``: the daemon's (system, architecture), as Go names them.
+    layer to a size. ``volume_quotas``: and a volume. ``platform``: the daemon's (system, architecture), as Go names them.
     """
 
     api_max: tuple[int, int]
@@ -31,4 +31,5 @@ class Context:
     registries: tuple[str, ...] | None = None
     shared_namespaces: tuple[str, ...] = ()
     layer_quotas: bool = False
+    volume_quotas: bool = False
     platform: tuple[str, str] = ("linux", "amd64")

@@ -19,6 +19,7 @@ from .image_platform import check_use
 from .ownership import owns_container, usable_image
 from .path import is_image_name, is_name, looks_like_id
 from .rebuild import forward
+from .storage_rules import check_volumes
 from .verdict import Effect, Forward, Stop
 
 _COPIED = [
@@ -161,16 +162,16 @@ def _mounts(
     body: dict[str, Any],
     built_host: dict[str, Any],
 ) -> list[Effect]:
-    """Sets Mounts (and Volumes, when another container's are taken over, which an own list of mounts would hide). The effects they need."""
+    """Sets Mounts. The effects they need."""
     mounts, effects = mount_rules.place(case, wishes)
     volumes = asked.get("Volumes", {})
     check_count(volumes, mount_wishes.MOST_MOUNTS, "Volumes")
-    if "VolumesFrom" in host:
-        if volumes:
-            body["Volumes"] = {mount_wishes.check_target(target, "Volumes"): {} for target in volumes}
-    else:
-        taken = [*(wish.target for wish in wishes), *built_host.get("Tmpfs", ())]
-        mounts += mount_rules.anonymous(case, volumes, image, taken)
+    # An own mount would hide one that is taken over from another container.
+    others = [case.facts.container(item.partition(":")[0]) for item in host.get("VolumesFrom", ())]
+    over = [str(mount.get("Destination", "")) for other in others if other is not None for mount in other.mounts]
+    taken = [*(wish.target for wish in wishes), *built_host.get("Tmpfs", ()), *over]
+    mounts += mount_rules.anonymous(case, volumes, image, taken)
+    check_volumes(case, mount_rules.new_volumes(mounts, effects))
     if mounts:
         built_host["Mounts"] = mounts
     return effects

@@ -89,8 +89,34 @@ class NetworkCountFact:
     user: str
 
 
+@dataclass(frozen=True)
+class VolumeCountFact:
+    """How many volumes ``user`` has. Answer: int."""
+
+    user: str
+
+
+@dataclass(frozen=True)
+class ImageSpaceFact:
+    """How many bytes the images fill that ``user`` made, or that have names below ``namespaces`` alone. Answer: int."""
+
+    user: str
+    namespaces: tuple[str, ...]
+
+
 Question = (
-    ContainerFact | ExecFact | VolumeFact | NetworkFact | ImageFact | BindFact | RootFact | RunningFact | LegacyFact | NetworkCountFact
+    ContainerFact
+    | ExecFact
+    | VolumeFact
+    | NetworkFact
+    | ImageFact
+    | BindFact
+    | RootFact
+    | RunningFact
+    | LegacyFact
+    | NetworkCountFact
+    | VolumeCountFact
+    | ImageSpaceFact
 )
 
 
@@ -249,3 +275,11 @@ class Facts:
     def network_count(self, user: str) -> int:
         """How many networks that user has."""
         return cast("int", self._answer(NetworkCountFact(user)))
+
+    def volume_count(self, user: str) -> int:
+        """How many volumes that user has."""
+        return cast("int", self._answer(VolumeCountFact(user)))
+
+    def image_space(self, user: str, namespaces: tuple[str, ...]) -> int:
+        """How many bytes the images of that user fill."""
+        return cast("int", self._answer(ImageSpaceFact(user, namespaces)))

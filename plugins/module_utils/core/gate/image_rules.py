@@ -17,6 +17,7 @@ from .image_platform import check_pull
 from .ownership import no_image, own_container, usable_image
 from .path import is_image_name, is_name
 from .rebuild import forward
+from .storage_rules import check_images
 from .verdict import Effect, Forward, OwnImage, RecordImage, Stop
 
 _MOST_IMAGES = 50
@@ -80,6 +81,7 @@ def _import(case: Case, source: str) -> Forward:
             "Fetch the file yourself: docker import FILE NAME.",
             rule="import-url",
         )
+    check_images(case, "docker import")
     query = case.request.query
     _check_changes(query.get("changes") or [])
     params = {
@@ -100,6 +102,7 @@ def _import(case: Case, source: str) -> Forward:
 
 def load_images(case: Case) -> Forward:
     """docker load: the names that the archive brings are judged when they are known, before dockerd has all of it."""
+    check_images(case, "docker load")
     return forward(case, stream=True, archive=True, after=(OwnImage(case.identity.user),))
 
 
@@ -143,6 +146,7 @@ def commit(case: Case) -> Forward:
         read(case.body, Table({}))
     _check_changes(query.get("changes") or [])
     found = own_container(case, ref)
+    check_images(case, "docker commit")
     after: tuple[Effect, ...] = (OwnImage(case.identity.user),)
     params = {**query, "container": found.id, "repo": None, "tag": None}
     if query.get("repo"):

@@ -26,6 +26,7 @@ from .identity import INTERNAL_LABEL
 from .label_rules import CLAIM_LABEL
 from .namespace_rules import DEFAULT_CAPABILITIES, NO_NEW_PRIVILEGES
 from .ownership import owns_container
+from .storage_rules import is_plain
 
 # Not CgroupnsMode: where the host has cgroup v1, its namespace is what dockerd gives every container.
 _HOST_MODES = ("PidMode", "IpcMode", "UTSMode", "UsernsMode", "NetworkMode")
@@ -75,7 +76,8 @@ def _need(case: Case, container: Container) -> None:
     volumes = _volume_names(container)
     asked += [VolumeFact(name) for name in volumes]
     case.facts.require(*asked)
-    devices = [volume.options.get("device", "") for name in volumes if (volume := case.facts.volume(name)) is not None and volume.options]
+    found = [volume for name in volumes if (volume := case.facts.volume(name)) is not None]
+    devices = [volume.options.get("device", "") for volume in found if not is_plain(volume)]
     if devices:
         case.facts.require(*(RootFact(path) for path in (*devices, *(root.path for root in case.limits.bind_roots))))
 
@@ -189,7 +191,7 @@ def _mounts(case: Case, container: Container) -> Iterator[Objection]:
 
 def _volume_fine(case: Case, container: Container, volume: Volume) -> bool:
     """A volume of the owner's, an anonymous one of before, or the gate's own for one of the owner's directories."""
-    if not volume.options:
+    if is_plain(volume):
         owner = container.labels.get(UID_LABEL) or str(case.identity.uid)
         nobodys = UID_LABEL not in volume.labels and _ANONYMOUS.fullmatch(volume.name) is not None
         return nobodys or volume.labels.get(UID_LABEL, "") == owner

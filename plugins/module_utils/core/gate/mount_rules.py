@@ -15,6 +15,7 @@ from .identity import OWNER_LABEL, UID_LABEL
 from .image_names import canonical
 from .mount_wishes import BindWish, ImageWish, TmpfsWish, VolumeWish, Wish, check_target
 from .ownership import RESERVED_PREFIX, is_internal, owns, usable_image
+from .storage_rules import volume_options
 from .verdict import Effect, EnsureVolume, Stop
 
 _IMAGE_MOUNTS_SINCE = (1, 48)
@@ -71,12 +72,20 @@ def anonymous(case: Case, config_volumes: Mapping[str, Any], image: Image, taken
     return [_volume(case, VolumeWish(None, target))[0] for target in free]
 
 
+def new_volumes(mounts: Sequence[Mapping[str, Any]], effects: Sequence[Effect]) -> int:
+    """How many volumes of the caller's own come to be: named ones that are not there, and anonymous ones."""
+    named = sum(isinstance(effect, EnsureVolume) and OWNER_LABEL in effect.labels for effect in effects)
+    return named + len([mount for mount in mounts if mount["Type"] == "volume" and "Source" not in mount])
+
+
 def _volume(case: Case, wish: VolumeWish) -> tuple[dict[str, Any], list[Effect]]:
     options: dict[str, Any] = {}
     mount: dict[str, Any] = {"Type": "volume", "Target": wish.target}
     effects: list[Effect] = []
     if wish.name is None:
         options["Labels"] = {**user_labels(wish.labels), **owner_labels(case)}
+        if bound := volume_options(case):
+            options["DriverConfig"] = {"Name": "local", "Options": bound}
     else:
         mount["Source"] = wish.name
         effects = _named(case, wish)
@@ -101,7 +110,7 @@ def _named(case: Case, wish: VolumeWish) -> list[Effect]:
             "volume-reserved",
         )
     if volume is None:
-        return [EnsureVolume(name, {**user_labels(wish.labels), **owner_labels(case)})]
+        return [EnsureVolume(name, {**user_labels(wish.labels), **owner_labels(case)}, volume_options(case))]
     if not owns(case.identity, volume.labels):
         raise foreign_volume(name)
     return []

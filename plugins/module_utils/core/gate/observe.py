@@ -23,6 +23,10 @@ def lifted(limits: Limits, observed: AbstractSet[str]) -> Limits:
         limits = dataclasses.replace(limits, container=dataclasses.replace(limits.container, count=None))
     if "gpus" in observed:
         limits = dataclasses.replace(limits, gpu=dataclasses.replace(limits.gpu, equivalents=None))
+    if "volumes" in observed:
+        limits = dataclasses.replace(limits, aggregate=dataclasses.replace(limits.aggregate, volumes=None))
+    if "images" in observed:
+        limits = dataclasses.replace(limits, aggregate=dataclasses.replace(limits.aggregate, images=None))
     return limits
 
 

@@ -12,6 +12,7 @@ from .mount_rules import foreign_volume, owner_labels, user_labels
 from .ownership import RESERVED_PREFIX, own_volume, owns
 from .path import is_name
 from .rebuild import forward
+from .storage_rules import check_volumes, volume_options
 from .verdict import Forward, Stop
 
 _CREATE = Table(
@@ -57,6 +58,11 @@ def create_volume(case: Case) -> Forward:
         if there is not None and not owns(case.identity, there.labels):
             raise foreign_volume(name)
         body["Name"] = name
+        if there is not None:
+            return forward(case, params={}, body=body, object_id=name)
+    check_volumes(case, 1)
+    if bound := volume_options(case):
+        body["DriverOpts"] = bound
     return forward(case, params={}, body=body, object_id=name)
 
 
