@@ -35,6 +35,7 @@ from .gpu_feed import GpuFeed
 from .journal import Journal
 from .log_counts import LogCounts
 from .metrics_server import MetricsServer
+from .oom_feed import OomFeed
 from .permits import PermitFiles
 from .picture import Painter
 from .watcher import Watcher
@@ -112,6 +113,7 @@ def main(given: list[str] | None = None) -> int:
     docker.start()
     gpu.start()
     foreign.start()
+    OomFeed(watcher.oom_kill).start()
     loop = threading.Thread(target=watcher.run, name="watcher", daemon=True)
     loop.start()
     notify("READY=1")

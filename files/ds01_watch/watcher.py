@@ -14,6 +14,7 @@ from typing import Any
 from ds01 import json_state
 from ds01.core.event import Event
 from ds01.core.layout_changes import layout_changes, xid_changes
+from ds01.core.oom_record import OomKill
 from ds01.core.part_changes import Part, Parts, part_changes
 from ds01.core.permit_changes import Permits, permit_changes
 from ds01.core.workload_changes import Identity, changes
@@ -36,6 +37,8 @@ _QUIET_S = 0.2
 _SAY_AGAIN_S = 5.0
 FIRST_WORD_S = 15.0
 """So long after its start the watcher waits for the first word of dockerd and NVML before it says that they are away."""
+_SAME_KILL_S = 10.0
+"""Within so many seconds dockerd and the kernel tell of the same kill."""
 _GPU_PATIENCE_S = 12.0
 """A MIG layout being changed makes NVML fail for a look or two."""
 _KINDS = {
@@ -78,6 +81,8 @@ class Watcher:
         self._looked: float | None = None
         self._picture: Picture | None = None
         self._own = OwnHealth()
+        self._oom_told: dict[str, float] = {}
+        self._oom_lock = threading.Lock()
         self._began = self.looked_at = time.monotonic()
 
     def picture(self) -> Picture:
@@ -92,16 +97,30 @@ class Watcher:
 
     def container_event(self, action: str, facts: ContainerFacts, event: dict[str, Any]) -> None:
         """Called by the docker feed for each event: it goes to the event log with whose container it was and how that was made."""
+        if action == "oom" and not self._first_to_tell(facts.id):
+            return
         attributes = event["Actor"].get("Attributes") or {}
         details = {"exit_code": attributes.get("exitCode")} if action == "die" else {}
         self._container(action, facts, int(event.get("timeNano", 0)) / 1e9, details)
 
-    def _container(self, action: str, facts: ContainerFacts, at: float, details: dict[str, Any]) -> None:
+    def oom_kill(self, kill: OomKill) -> None:
+        """Called by the kernel's feed: the event for a container of dockerd, unless dockerd has told of it."""
+        facts = next((one for one in self._docker.containers() if one.id == kill.container_id), None)
+        if facts is not None and self._first_to_tell(facts.id):
+            self._container("oom", facts, time.time(), {"task": kill.task}, by="kernel")
+
+    def _first_to_tell(self, container_id: str) -> bool:
+        now = time.monotonic()
+        with self._oom_lock:
+            self._oom_told = {key: at for key, at in self._oom_told.items() if now - at < _SAME_KILL_S}
+            return self._oom_told.setdefault(container_id, now) == now
+
+    def _container(self, action: str, facts: ContainerFacts, at: float, details: dict[str, Any], by: str = "dockerd") -> None:
         kind = _KINDS.get(action)
         if kind is not None:
             owner = container_owner(facts, self._people.now(people_of([facts])))
             about = {"image": facts.image, "origin": facts.labels.get("ds01.kind", ""), **details}
-            self._journal.emit(Event(kind, at, owner.user, owner.uid, facts.name, facts.id, by="dockerd", details=about))
+            self._journal.emit(Event(kind, at, owner.user, owner.uid, facts.name, facts.id, by=by, details=about))
 
     def run(self) -> None:
         """Look after every change (at most every fifth of a second) and at least every few seconds."""

@@ -65,6 +65,7 @@ def test_a_process_on_the_host(world: World, row: Row) -> None:
         world.root.must(f"kill {pid}")
         world.seconds_until("its end is on record", lambda: "host_process.gone" in world.kinds("--user student4 --since 5m"), 60)
     finally:
+        world.root.run("pkill -u student4 -x sleep")
         running.kill()
     assert "host_process.seen" in world.kinds("--user student4 --since 5m")
     row.saw(f"a host process of student4, found by {found['attributed_by']}, after {seconds:.0f} s; seen and gone are events")
@@ -117,7 +118,7 @@ def test_the_inventory_as_metrics(world: World, row: Row) -> None:
         usage = [s for s in world.metric("ds01_host_gpu_usage_bytes") if 'user="student4"' in s]
         assert usage and float(usage[0].split()[-1]) == 2 * 1024**3, usage
         assert "DS01HostGpuProcess" in world.root.must("cat /etc/prometheus/ds01/*.yml")
-        world.root.must(f"kill {pid}")
     finally:
+        world.root.run("pkill -u student4 -x sleep")
         running.kill()
     row.saw(f"{samples[0]}; {usage[0]}; the alert DS01HostGpuProcess is in Prometheus' rules")

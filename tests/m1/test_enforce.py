@@ -103,7 +103,7 @@ def test_one_policy(world: World, row: Row) -> None:
 def test_quota_at_login_and_on_demand(world: World, row: Row) -> None:
     row.did("student1 logs in at a terminal with a container running; asks ds01 quota; logs in without a terminal")
     world.start("student1", "mine", "--gpus all")
-    wait_until("the outlook", lambda: "mine" in world.person("student1").run("ds01 lifecycle").out, 120, 3)
+    wait_until("the outlook", lambda: "mine" in (text := world.person("student1").run("ds01 lifecycle").out) and "stop at" in text, 120, 3)
     greeting = world.login("student1")
     assert "GPU" in greeting and "mine" in greeting, greeting
     assert "GPU" in world.person("student1").must("ds01 quota")
@@ -120,6 +120,6 @@ def test_pressure_and_pids(world: World, row: Row) -> None:
     world.start("student1", "spin", command=_SPIN)
     assert "some" in world.root.must(f"cat {_SLICE}/memory.pressure")
     samples = wait_until(
-        "the exporter has it", lambda: [s for s in world.metric("ds01_user_pressure_seconds_total") if 'user="student1"' in s], 60, 2
+        "the exporter has it", lambda: [s for s in world.metric("ds01_user_pressure_seconds_total") if 'uid="3101"' in s], 60, 2
     )
     row.saw(f"fork is refused inside; {samples[0]}")

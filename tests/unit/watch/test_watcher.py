@@ -21,6 +21,7 @@ from ds01_watch.watcher import Watcher
 from ds01.claim_store import ClaimStore
 from ds01.core.event import Event
 from ds01.core.event_query import EventQuery
+from ds01.core.oom_record import OomKill
 from ds01.core.permit_changes import Permits
 from ds01.core.workload_facts import ContainerFacts
 from ds01.core.workload_schema import inventory_schema
@@ -168,3 +169,13 @@ def test_the_worker_keeps_a_gpu_that_falls_off_the_bus(tmp_path: Path, monkeypat
     assert [one.healthy for one in after.gpus] == [False, True]
     assert list(document["failed"]) == [before.gpus[0].uuid]
     assert list(document["gpus"]) == [before.gpus[1].uuid]
+
+
+def test_a_kill_is_told_once_whoever_tells_of_it_first(tmp_path: Path, feeds: Feeds) -> None:
+    one = watcher(tmp_path, feeds)
+    said = {"Actor": {"ID": ROGUE.id, "Attributes": {}}, "timeNano": 10**9}
+    one.oom_kill(OomKill(ROGUE.id, "python", 7))
+    one.container_event("oom", ROGUE, said)
+    one.oom_kill(OomKill("ef" * 32, "of another engine", 8))
+    kills = [event for event in told(tmp_path) if event["kind"] == "container.oom"]
+    assert [(event["container"], event["by"], event["details"]["task"]) for event in kills] == [("rogue", "kernel", "python")]
