@@ -28,7 +28,7 @@ class OomKill:
 
 
 def oom_kill(record: str) -> OomKill | None:
-    """The kill that a record of /dev/kmsg (``PRIORITY,SEQUENCE,TIME,FLAGS;TEXT`` with further lines) tells of; None for any other record."""
+    """The kill that a record of /dev/kmsg tells of (``PRIORITY,SEQUENCE,TIME,FLAGS;TEXT`` and further lines); None for any other record."""
     text = record.partition(";")[2].partition("\n")[0]
     match = _RECORD.fullmatch(text)
     if match is None:
