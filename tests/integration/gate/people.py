@@ -149,6 +149,14 @@ class Desk:
         assert done.returncode == 0, f"docker {' '.join(arguments)}: {done.stderr}"
         return done.stdout.rstrip("\n")
 
+    def compose(self, project: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run compose on the file compose.yaml of that directory, with more in its environment; never raises for a non-zero exit."""
+        return subprocess.run(
+            self.lab.compose(self.person, "-f", str(project / "compose.yaml"), *arguments),
+            env={**self.lab.environment(self.person, self.gate.socket), **environment},
+            cwd=project, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=90, check=False,
+        )  # fmt: skip
+
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Start the CLI with pipes."""
         return self.lab.popen(self.gate.socket, self.person, *arguments)
