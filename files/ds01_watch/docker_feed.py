@@ -133,9 +133,7 @@ class DockerFeed:
         if key in self._heard:
             return False
         self._heard.append(key)
-        if -_OVERLAP_NS <= key[2] - self._begun_nano < 0 and time.monotonic() - self._begun_at < _GRACE_S:
-            return False
-        return True
+        return not (-_OVERLAP_NS <= key[2] - self._begun_nano < 0 and time.monotonic() - self._begun_at < _GRACE_S)
 
     def reconcile(self) -> None:
         """Make the table say what dockerd says."""
