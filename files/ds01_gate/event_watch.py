@@ -91,7 +91,7 @@ class EventWatch:
         self._guarded(lambda: self._keeper.restart_failed(self._limits_of))
 
     def _keep_time(self) -> None:
-        looks = iter(_FIRST_LOOKS)
+        looks = iter(min(look, self._every) for look in _FIRST_LOOKS)
         next_look = time.monotonic() + next(looks)
         while not self._ending.is_set():
             self._news.clear()

@@ -22,7 +22,7 @@ from typing import Any
 
 from ds01.container_reader import BUNDLE_ROOTS, from_listing, read_container
 from ds01.core.workload_facts import ContainerFacts
-from ds01.docker_upstream import DaemonRefused, DockerClient
+from ds01.docker_upstream import DaemonRefused, DaemonUnavailable, DockerClient
 
 _LOG = logging.getLogger("ds01.watch")
 _ACTIONS = ("create", "start", "die", "oom", "destroy", "rename", "update", "stop")
@@ -32,6 +32,8 @@ _OVERLAP_NS = 2 * 10**9
 _REMEMBERED = 4096
 _GRACE_S = 3.0
 """So long after a reconnection dockerd's own word for what changed meanwhile is waited for."""
+_LIFE = ("create", "start", "die", "destroy")
+"""In this order, for one run of a container."""
 
 Concluded = tuple[str, ContainerFacts]
 
@@ -47,7 +49,10 @@ class DockerFeed:
         bundle_roots: tuple[str, ...] = BUNDLE_ROOTS,
         heard_nano: int = 0,
     ) -> None:
-        """``heard_nano``: time of the last event that the watcher before this one heard, 0 where there was none."""
+        """``heard_nano``: time of the last event that the watcher before this one heard, 0 where there was none.
+
+        An event that is told late, because it was concluded and another one shows that dockerd won't say it, has ``concluded`` in it.
+        """
         self._docker = docker
         self._bundle_roots = bundle_roots
         self._on_event = on_event
@@ -96,6 +101,7 @@ class DockerFeed:
                 for event in self._events():
                     wait = 0.1
                     self._take(event)
+                    self._heard_nano = int(event.get("timeNano", 0))  # now that it is told
                 self._lose("the stream of events ended")
             except Exception as error:  # whatever it is: a feed that ends in silence would show yesterday's table for ever
                 self._lose(str(error) or type(error).__name__)
@@ -127,10 +133,7 @@ class DockerFeed:
         if key in self._heard:
             return False
         self._heard.append(key)
-        if -_OVERLAP_NS <= key[2] - self._begun_nano < 0 and time.monotonic() - self._begun_at < _GRACE_S:
-            return False
-        self._heard_nano = key[2]
-        return True
+        return not (-_OVERLAP_NS <= key[2] - self._begun_nano < 0 and time.monotonic() - self._begun_at < _GRACE_S)
 
     def reconcile(self) -> None:
         """Make the table say what dockerd says."""
@@ -160,16 +163,36 @@ class DockerFeed:
         container_id = str(event["Actor"]["ID"])
         with self._lock:
             before = self._table.get(container_id)
-        facts = None if action == "destroy" else self._read(container_id)
-        facts_then = facts or before or _from_event(container_id, event)
+        then = before or _from_event(container_id, event)
+        try:
+            facts = None if action == "destroy" else self._read(container_id)
+        except DaemonUnavailable:
+            # It has gone, and what it had sent before is read to the end.
+            facts = _afterwards(action, then)
         with self._lock:
             self._concluded.pop((container_id, action), None)
+            earlier = self._earlier(container_id, action, facts)
             if facts is None:
                 self._table.pop(container_id, None)
             else:
                 self._table[container_id] = facts
-        self._on_event(action, facts_then, event)
+        for unsaid, was in earlier:
+            self._on_event(unsaid, was, {"Actor": event["Actor"], "timeNano": event.get("timeNano", 0), "concluded": True})
+        self._on_event(action, facts or then, event)
         self._changed()
+
+    def _earlier(self, container_id: str, action: str, facts: ContainerFacts | None) -> list[Concluded]:
+        """What was concluded and must have been before this event, which dockerd would have told in its turn."""
+        found = []
+        for unsaid in _LIFE:
+            _, was = self._concluded.get((container_id, unsaid), (0.0, None))
+            if was is None:
+                continue
+            last_run = (unsaid, action) == ("die", "start") and facts is not None and facts.started_at != was.started_at
+            if last_run or (action in _LIFE and _LIFE.index(unsaid) < _LIFE.index(action)):
+                del self._concluded[container_id, unsaid]
+                found.append((unsaid, was))
+        return found
 
     def _lose(self, why: str) -> None:
         with self._lock:
@@ -183,7 +206,7 @@ def _between(before: dict[str, ContainerFacts], after: dict[str, ContainerFacts]
     """What must have happened to containers between two tables."""
     for container_id, old in before.items():
         new = after.get(container_id)
-        started_again = new is not None and new.running and new.started_at != old.started_at
+        started_again = new is not None and new.running and old.started_at not in (0.0, new.started_at)
         if old.running and (new is None or not new.running or started_again):
             yield "die", new if new is not None and not started_again else old
         if new is None:
@@ -193,8 +216,17 @@ def _between(before: dict[str, ContainerFacts], after: dict[str, ContainerFacts]
     for container_id, new in after.items():
         if container_id not in before:
             yield "create", new
-            if new.running:
+            if new.running or new.started_at:
                 yield "start", new
+            if new.started_at and not new.running:
+                yield "die", new
+
+
+def _afterwards(action: str, facts: ContainerFacts) -> ContainerFacts | None:
+    """The container after an event, as far as the event tells; when it was started is not known then."""
+    if action in ("start", "die"):
+        return replace(facts, running=action == "start", started_at=0.0)
+    return None if action == "destroy" else facts
 
 
 def _from_event(container_id: str, event: dict[str, Any]) -> ContainerFacts:

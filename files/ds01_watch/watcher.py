@@ -100,7 +100,9 @@ class Watcher:
         if action == "oom" and not self._first_to_tell(facts.id):
             return
         attributes = event["Actor"].get("Attributes") or {}
-        details = {"exit_code": attributes.get("exitCode")} if action == "die" else {}
+        details: dict[str, Any] = {"exit_code": attributes.get("exitCode")} if action == "die" else {}
+        if event.get("concluded"):
+            details = {"concluded": True}
         self._container(action, facts, int(event.get("timeNano", 0)) / 1e9, details)
 
     def oom_kill(self, kill: OomKill) -> None:

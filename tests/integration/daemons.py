@@ -22,6 +22,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from . import left_cgroups
+
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 NATIVE = "native"
 _PR_SET_PDEATHSIG = 1
@@ -221,16 +223,7 @@ class Daemon:
         if self._process is not None:
             self._process.wait(20)
         self._holder = self._process = None
-        self._remove_cgroups()
-
-    def _remove_cgroups(self) -> None:
-        """Remove the empty control groups of this daemon's containers; with the pid namespace gone nobody else does."""
-        containers = self.state / "data" / "containers"
-        identities = {entry.name for entry in containers.iterdir()} if containers.is_dir() else set()
-        for parent, names, _ in os.walk("/sys/fs/cgroup", topdown=False):
-            for name in identities.intersection(names):
-                with contextlib.suppress(OSError):
-                    os.rmdir(os.path.join(parent, name))
+        left_cgroups.remove(left_cgroups.of_containers(self.state / "data" / "containers"))
 
     def import_image(self, name: str, archive: Path) -> None:
         """Make an image ``name`` from a root file system in a tar, as ``docker import`` does."""

@@ -23,13 +23,14 @@ CUT_OFF = 0
 
 
 class Tally:
-    """What was asked and what came back. Safe for several threads."""
+    """What was asked and what came back; ``begun``: the containers that were started. Safe for several threads."""
 
     def __init__(self, starts: int) -> None:
         self._lock = threading.Lock()
         self._wanted = starts
         self.starts = 0
         self.started = 0
+        self.begun: set[str] = set()
         self.answers: Counter[tuple[str, int]] = Counter()
         self.messages: dict[tuple[str, int], Counter[str]] = {}
 
@@ -166,6 +167,8 @@ class Worker(threading.Thread):
         if reply.status == 503:
             self._wait_for_the_daemon()
         good = 200 <= reply.status < 300
+        if what == "start" and good:
+            self._tally.begun.add(target.partition("/")[0])
         self._tally.note(what, reply.status, "" if good or not reply.body else reply.message)
         self._answer = reply.json if good and reply.body else None
         return reply.status

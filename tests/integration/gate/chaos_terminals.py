@@ -53,7 +53,7 @@ class Terminals:
         self._desks = desks
         self._carriers = carriers
         self._sessions: dict[int, Session] = {}
-        self._containers: list[str] = []
+        self.containers: list[str] = []
         self.rounds = 0
         self.ended_with_carrier = 0
         self.lost: list[str] = []
@@ -64,7 +64,7 @@ class Terminals:
             body = {"Image": "busybox", "Cmd": ["cat"], "OpenStdin": True, "HostConfig": {"NetworkMode": "none"}}
             identity = desk.ask("POST", f"{V}/containers/create", body).json["Id"]
             assert desk.ask("POST", f"{V}/containers/{identity}/start").status == 204
-            self._containers.append(identity)
+            self.containers.append(identity)
             self._sessions[n] = self._opened(n)
 
     def reopen(self) -> None:
@@ -74,7 +74,7 @@ class Terminals:
                 self._sessions[n] = self._opened(n)
 
     def _opened(self, n: int) -> Session:
-        desk, identity = self._desks[n], self._containers[n]
+        desk, identity = self._desks[n], self.containers[n]
         carriers = self._carriers()
         if n % 2:
             wanted = {"Cmd": ["cat"], "AttachStdin": True, "AttachStdout": True, "AttachStderr": True}

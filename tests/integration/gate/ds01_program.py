@@ -6,19 +6,15 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import pty
-import select
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.integration.daemons import die_with_parent
 from tests.integration.gate.people import Desk
+from tests.integration.gate.terminal import Terminal, at_terminal
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 PYTHON = "/usr/bin/python3"
@@ -41,72 +37,6 @@ def install(place: Path, client: Path) -> Path:
 def _program(path: Path, line: str) -> None:
     path.write_text(f"#!/bin/sh\n{line}\n")
     path.chmod(0o755)
-
-
-class Terminal:
-    """A program at a terminal of 80 columns, read until a text comes."""
-
-    def __init__(self, command: list[str], environment: dict[str, str], directory: Path) -> None:
-        self._master, slave = pty.openpty()
-        self.said = ""
-        self._seen = 0
-        self.process = subprocess.Popen(
-            command,
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-            env=environment,
-            cwd=directory,
-            preexec_fn=self._prepare,
-            start_new_session=True,
-        )
-        os.close(slave)
-
-    @staticmethod
-    def _prepare() -> None:
-        import fcntl
-        import termios
-
-        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-        die_with_parent()
-
-    def expect(self, text: str, seconds: float = 30) -> str:
-        """Read until ``text`` comes after what was expected before; what came up to its end."""
-        deadline = time.monotonic() + seconds
-        while (at := self.said.find(text, self._seen)) < 0:
-            if not self._read(deadline):
-                raise AssertionError(f"{text!r} did not come; the terminal has:\n{self.said[self._seen :]}")
-        came = self.said[self._seen : at + len(text)]
-        self._seen = at + len(text)
-        return came
-
-    def _read(self, deadline: float) -> bool:
-        ready, _, _ = select.select([self._master], [], [], max(0.0, deadline - time.monotonic()))
-        if not ready:
-            return False
-        try:
-            data = os.read(self._master, 65536)
-        except OSError:
-            return False
-        self.said += data.decode("utf-8", "replace").replace("\r\n", "\n")
-        return bool(data)
-
-    def type(self, text: str) -> None:
-        """Type a line."""
-        os.write(self._master, f"{text}\n".encode())
-
-    def control(self, letter: str) -> None:
-        """Type a control character."""
-        os.write(self._master, bytes([ord(letter.upper()) - 64]))
-
-    def end(self, seconds: float = 60) -> int:
-        """Read to the end; the exit status."""
-        deadline = time.monotonic() + seconds
-        while self._read(deadline):
-            continue
-        status = self.process.wait(max(1.0, deadline - time.monotonic()))
-        os.close(self._master)
-        return status
 
 
 @dataclass
@@ -166,10 +96,5 @@ class Program:
     @contextlib.contextmanager
     def terminal(self, *arguments: str, **more: str) -> Iterator[Terminal]:
         """Run it at a terminal."""
-        opened = Terminal(self.command(*arguments), self.environment(**more), self.home)
-        try:
+        with at_terminal(self.command(*arguments), self.environment(**more), self.home) as opened:
             yield opened
-        finally:
-            if opened.process.poll() is None:
-                opened.process.kill()
-                opened.process.wait()

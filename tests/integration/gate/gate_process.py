@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from ds01.core.devices_json import to_json
+from ds01.core.slice_names import claim_slice
 from tests.allocation_examples import inventory, whole_gpu
+from tests.integration import left_cgroups
 from tests.integration.daemons import Daemon, die_with_parent, wait_until
 from tests.integration.lab import Lab
 
@@ -199,12 +201,14 @@ class GateProcess:
             self.splice.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """End both programs."""
+        """End both programs, and remove the slices that its claims had."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.stop(signal.SIGKILL)
         self.stop_splice()
         if self._listener is not None:
             self._listener.close()
+        if self.log.exists():
+            left_cgroups.remove(claim_slice(event["uid"], event["claim"]) for event in self.events("granted"))
 
 
 @contextlib.contextmanager

@@ -12,9 +12,11 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tests.integration.gate.gate_process import GateProcess
+from tests.integration.gate.terminal import Size, Terminal, at_terminal
 from tests.integration.lab import Lab, Person
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -147,9 +149,23 @@ class Desk:
         assert done.returncode == 0, f"docker {' '.join(arguments)}: {done.stderr}"
         return done.stdout.rstrip("\n")
 
+    def compose(self, project: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run compose on the file compose.yaml of that directory, with more in its environment; never raises for a non-zero exit."""
+        return subprocess.run(
+            self.lab.compose(self.person, "-f", str(project / "compose.yaml"), *arguments),
+            env={**self.lab.environment(self.person, self.gate.socket), **environment},
+            cwd=project, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=90, check=False,
+        )  # fmt: skip
+
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Start the CLI with pipes."""
         return self.lab.popen(self.gate.socket, self.person, *arguments)
+
+    def terminal(self, *arguments: str, size: Size = (24, 80)) -> contextlib.AbstractContextManager[Terminal]:
+        """Run the CLI at a terminal of that size."""
+        home = self.person.home if self.person else Path("/")
+        environment = {**self.lab.environment(self.person), "TERM": "xterm"}
+        return at_terminal(self.lab.docker(self.gate.socket, self.person, *arguments), environment, home, size)
 
     def wire(self) -> Wire:
         """A raw connection."""

@@ -1,6 +1,6 @@
 # Copyright (c) ds01.infra contributors
 # SPDX-License-Identifier: MIT
-"""Twenty people start and stop containers with GPUs while gate, splice program and dockerd are killed at random.
+"""Twenty people start and stop containers with GPUs while gate, splice program, watcher and dockerd are killed at random.
 
 ``CHAOS_STARTS=2000`` makes it as long as that (``make chaos``), ``CHAOS_SEED`` repeats an order of things.
 """
@@ -25,16 +25,23 @@ from ds01.docker_upstream import DaemonRefused, DockerClient
 from tests.integration.daemons import Daemon, running, wait_until
 from tests.integration.gate.chaos_mob import Tally, Worker
 from tests.integration.gate.chaos_terminals import Terminals
+from tests.integration.gate.chaos_watcher import Story, inventory_differs, running_now
 from tests.integration.gate.chaos_witness import Witness, claims, running_nodes
 from tests.integration.gate.conftest import STUDENTS
 from tests.integration.gate.gate_process import GateProcess, policy
 from tests.integration.gate.people import Desk
 from tests.integration.lab import Lab, Person
+from tests.integration.watch.watch_process import WatchProcess, watch_beside
+from tests.simulated_gpu import simulated_gpus
 from tests.slices_on_disk import SlicesOnDisk
 
 STARTS = int(os.environ.get("CHAOS_STARTS", "40"))
 SEED = int(os.environ.get("CHAOS_SEED", "1"))
 TERMINALS = 4
+PROGRAMS = ("gate", "splice", "dockerd", "watch")
+LOST_WITH_DOCKERD = 3
+_GAP = (10, 30) if STARTS >= 400 else (4, 10)
+"""So many starts from one kill to the next."""
 _ENDINGS = ("ended", "released", "undone", "hold_over")
 _PROGRAM = Path(__file__).with_name("gate_with_slices.py")
 
@@ -71,15 +78,26 @@ def gate(lab: Lab, daemon: Daemon, people: dict[str, Person], slices: SlicesOnDi
         process.close()
 
 
+@pytest.fixture(scope="module")
+def watch(place: Path, daemon: Daemon, gate: GateProcess) -> Iterator[WatchProcess]:
+    """The watcher beside it; its GPUs are none of those that the gate gives away, and nobody works on them."""
+    directory = place / "watch"
+    directory.mkdir()
+    with watch_beside(directory, daemon, simulated_gpus(directory), claims_lock=gate.state / "claims.lock") as process:
+        yield process
+
+
 class Killer:
-    """Kills with signal 9 and starts again, a program drawn by lot after some starts of the mob.
+    """Kills with signal 9 and starts again, a program drawn by lot after some starts of the mob; first each of them once.
 
     Not a thread of its own: what a thread starts ends with it (``die_with_parent``).
     """
 
-    def __init__(self, gate: GateProcess, lot: random.Random) -> None:
+    def __init__(self, gate: GateProcess, watch: WatchProcess, lot: random.Random) -> None:
         self._gate = gate
+        self._watch = watch
         self._lot = lot
+        self._first = lot.sample(PROGRAMS, len(PROGRAMS))
         self.killed: Counter[str] = Counter()
 
     @property
@@ -94,10 +112,13 @@ class Killer:
             next((worker for worker in workers if worker.is_alive()), workers[0]).join(0.3)
             terminals.speak()
             if tally.starts >= due:
-                self._kill(self._lot.choices(("gate", "splice", "dockerd", "gate+dockerd"), (70, 12, 12, 6))[0], terminals)
+                self._kill(self._first.pop() if self._first else self._drawn(), terminals)
                 terminals.speak()
                 terminals.reopen()
-                due = tally.starts + self._lot.randint(10, 30)
+                due = tally.starts + self._lot.randint(*_GAP)
+
+    def _drawn(self) -> str:
+        return self._lot.choices((*PROGRAMS, "gate+dockerd"), (60, 12, 12, 10, 6))[0]
 
     def _kill(self, which: str, terminals: Terminals) -> None:
         gate, parts = self._gate, which.split("+")
@@ -105,6 +126,11 @@ class Killer:
         if "splice" in parts:
             gate.stop_splice()
             gate.start_splice()
+        if "watch" in parts:
+            # A dockerd that starts anew forgets its events, and a watcher that starts anew has no table to conclude from.
+            wait_until(lambda: self._watch.source_answers("docker"), 20, "the watcher's way back to dockerd")
+            self._watch.kill()
+            self._watch.start()
         if "gate" in parts:
             gate.kill()
         if "dockerd" in parts:
@@ -115,9 +141,9 @@ class Killer:
             gate.start()
 
 
-def test_chaos(gate: GateProcess, daemon: Daemon, slices: SlicesOnDisk, people: dict[str, Person]) -> None:
+def test_chaos(gate: GateProcess, daemon: Daemon, slices: SlicesOnDisk, people: dict[str, Person], watch: WatchProcess) -> None:
     lot = random.Random(SEED)
-    tally, killer, witness = Tally(STARTS), Killer(gate, lot), Witness(daemon)
+    tally, killer, witness = Tally(STARTS), Killer(gate, watch, lot), Witness(daemon)
     terminals = Terminals([Desk(gate, people[f"s{n}"]) for n in range(TERMINALS)], lambda: killer.carriers)
     terminals.open()
     resting = _open_descriptors(gate)
@@ -139,8 +165,11 @@ def test_chaos(gate: GateProcess, daemon: Daemon, slices: SlicesOnDisk, people: 
     assert tally.unexpected() == []
     assert gate.events("exception") == []
     _everything_is_explained(gate, witness, killer)
+    assert set(killer.killed) == set(PROGRAMS)
+    _the_watcher_knows_who_runs(watch, daemon, terminals)
 
     _nothing_is_left_when_all_is_removed(gate, daemon, slices)
+    _the_watcher_knows_how_each_ended(watch, tally, killer)
     wait_until(lambda: _open_descriptors(gate) <= resting, 15, f"closing of what the gate has open ({_open_descriptors(gate)})")
     Desk(gate, people["s0"]).must("run", "--rm", "--gpus", "2", "--network", "none", "busybox", "true")
 
@@ -205,6 +234,28 @@ def _everything_is_explained(gate: GateProcess, witness: Witness, killer: Killer
     sys.stdout.write(f"  lines cut off by kills: {len(without_beginning)} grants, {len(without_end)} ends\n")
     assert len(without_beginning) + len(without_end) <= killer.killed["gate"], (without_beginning, without_end)
     assert not ended & present, "a claim that was ended is still there"
+
+
+def _the_watcher_knows_who_runs(watch: WatchProcess, daemon: Daemon, terminals: Terminals) -> None:
+    """Its inventory is dockerd's and the claims', and by its log nothing has ended that runs."""
+    try:
+        wait_until(lambda: inventory_differs(watch, daemon) == "", 20, "an inventory of what is there")
+        wait_until(lambda: Story(watch).false_ends(running_now(daemon)) == {}, 10, "a log without false ends")
+    except TimeoutError as error:
+        pytest.fail(f"{error}: {inventory_differs(watch, daemon)}; {Story(watch).false_ends(running_now(daemon))}")
+    assert Story(watch).ever_ended(terminals.containers) == {}
+
+
+def _the_watcher_knows_how_each_ended(watch: WatchProcess, tally: Tally, killer: Killer) -> None:
+    """Of each container that was started the log has start, end and removal.
+
+    What dockerd did in the moment of its death it tells nobody, and it forgets what it removed: a few of twenty people's for each kill.
+    """
+    with contextlib.suppress(TimeoutError):
+        wait_until(lambda: Story(watch).incomplete(tally.begun) == {}, 10, "a log of the whole story")
+    missing = Story(watch).incomplete(tally.begun)
+    sys.stdout.write(f"  watcher: {len(tally.begun)} containers, {len(missing)} stories incomplete: {list(missing.values())}\n")
+    assert len(missing) <= LOST_WITH_DOCKERD * killer.killed["dockerd"], missing
 
 
 def _nothing_is_left_when_all_is_removed(gate: GateProcess, daemon: Daemon, slices: SlicesOnDisk) -> None:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -234,16 +233,14 @@ def test_compose_with_a_gpu(alice: Desk) -> None:
     services = {"job": {"image": "busybox", "command": "sleep 600", "deploy": reservation, "volumes": ["data:/data"]}}
     (project / "compose.yaml").write_text(json.dumps({"services": services, "volumes": {"data": {}}}))
 
-    def compose(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            alice.lab.compose(alice.person, "-f", str(project / "compose.yaml"), *arguments),
-            env=alice.lab.environment(alice.person, alice.gate.socket),
-            cwd=project, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=90, check=True,
-        )  # fmt: skip
+    def compose(*arguments: str) -> str:
+        done = alice.compose(project, *arguments)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
     compose("up", "-d")
-    assert "job" in compose("ps").stdout
-    assert compose("exec", "-T", "job", *NODES).stdout.strip() == "/dev/nvidia0"
+    assert "job" in compose("ps")
+    assert compose("exec", "-T", "job", *NODES).strip() == "/dev/nvidia0"
     compose("logs")
     compose("down", "-v", "-t", "0")
     no_claims(alice.gate)

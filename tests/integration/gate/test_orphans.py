@@ -26,7 +26,7 @@ from tests.integration.lab import Lab, Person
 from tests.slices_on_disk import SlicesOnDisk
 
 V = "/v1.45"
-ORPHAN_SECONDS = 4
+ORPHAN_SECONDS = 3
 _PROGRAM = Path(__file__).with_name("gate_with_slices.py")
 _RUNTIME = """#!/bin/sh
 runc "$@"

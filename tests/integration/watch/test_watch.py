@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
 import subprocess
 from collections.abc import Callable, Iterator
@@ -137,7 +138,7 @@ def test_what_ended_while_dockerd_was_away_is_noticed(watch: WatchProcess, start
     start("ended", "--privileged")
     wait_until(lambda: watch.workload("ended") is not None, AT_ONCE_S, "the container in the inventory")
     pid = lab.run(daemon.socket, None, "inspect", "-f", "{{.State.Pid}}", "ended").stdout.strip()
-    daemon.stop()
+    daemon.stop(signal.SIGKILL)
     wait_until(lambda: not watch.source_answers("docker"), 10, "word that dockerd is away")
     subprocess.run(daemon.inside("kill", "-9", pid), check=True)
     daemon.start()

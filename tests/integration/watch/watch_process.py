@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -33,11 +34,14 @@ _READ_METRICS = (
 class WatchProcess:
     """One watcher and the files that it writes."""
 
-    def __init__(self, directory: Path, daemon: Daemon, gpus: SimulatedGpus) -> None:
+    def __init__(self, directory: Path, daemon: Daemon, gpus: SimulatedGpus, **options: Path) -> None:
+        """``options``: of its command line, where they are not in ``directory`` (``claims_lock``)."""
         self.daemon = daemon
+        self._options = {name.replace("_", "-"): path for name, path in options.items()}
         self._directory = directory
         self._gpus = gpus
         self._process: subprocess.Popen[bytes] | None = None
+        self._began = 0.0
 
     @property
     def log(self) -> Path:
@@ -45,12 +49,17 @@ class WatchProcess:
         return self._directory / "watch.log"
 
     def open(self) -> WatchProcess:
-        """Start it and wait until it has heard of both dockerd and NVML."""
+        """Lay it out and start it."""
         lib = self._directory / "lib"
         ignore = shutil.ignore_patterns("__pycache__")
         shutil.copytree(REPOSITORY / "plugins" / "module_utils", lib / "ds01", ignore=ignore)
         shutil.copytree(REPOSITORY / "files" / "ds01_watch", lib / "ds01_watch", ignore=ignore)
         subprocess.run(self._beside("ip", "link", "set", "lo", "up"), check=True)
+        self.start()
+        return self
+
+    def start(self) -> None:
+        """Start it and wait until it has heard of both dockerd and NVML."""
         options = {
             "docker": self.daemon.socket,
             "bundles": BUNDLES,
@@ -67,9 +76,16 @@ class WatchProcess:
             "gate": self._directory / "gate-measures.json",
             "gpu-interval": "0.5",
             "listen": LISTEN,
+            **self._options,
         }
         words = [f"--{name}={value}" for name, value in options.items()]
-        environment = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "PYTHONPATH": str(lib), "PYTHONDONTWRITEBYTECODE": "1"}
+        environment = {
+            "PATH": os.environ["PATH"],
+            "LANG": "C.UTF-8",
+            "PYTHONPATH": str(self._directory / "lib"),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        self._began = time.time()
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._beside(sys.executable, "-m", "ds01_watch", *words),
@@ -80,7 +96,6 @@ class WatchProcess:
                 preexec_fn=die_with_parent,
             )
         wait_until(self._hears, 30, f"word of dockerd and NVML (log: {self.log})")
-        return self
 
     def _beside(self, *command: str) -> list[str]:
         """The command line that runs ``command`` in the daemon's pid and network namespaces."""
@@ -91,7 +106,9 @@ class WatchProcess:
     def _hears(self) -> bool:
         if self._process is not None and self._process.poll() is not None:
             raise RuntimeError(f"the watcher ended: {self.log.read_text()[-2000:]}")
-        return (self._directory / "inventory.json").exists() and all(self.source_answers(name) for name in ("docker", "gpu"))
+        if not (self._directory / "inventory.json").exists() or self.inventory()["time"] < self._began:
+            return False
+        return all(self.source_answers(name) for name in ("docker", "gpu"))
 
     def inventory(self) -> dict[str, Any]:
         """What it published last."""
@@ -106,30 +123,39 @@ class WatchProcess:
         """The workload of that name, None when the inventory has none."""
         return next((one for one in self.inventory()["workloads"] if one["name"] == name), None)
 
-    def events(self, kind: str) -> list[dict[str, Any]]:
-        """The events of one kind that it logged."""
+    def events(self, kind: str | None = None) -> list[dict[str, Any]]:
+        """The events that it logged, of one kind or all."""
         path = self._directory / "events.jsonl"
         lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-        return [line for line in lines if line["kind"] == kind]
+        return [line for line in lines if kind is None or line["kind"] == kind]
 
     def metrics(self) -> str:
         """One scrape."""
         return subprocess.run(self._beside(sys.executable, "-c", _READ_METRICS), stdout=subprocess.PIPE, text=True, check=True).stdout
 
+    def kill(self) -> None:
+        """kill -9."""
+        self._end(signal.SIGKILL)
+
     def close(self) -> int:
         """SIGTERM; the exit status."""
+        return self._end(signal.SIGTERM)
+
+    def _end(self, number: int) -> int:
         if self._process is None:
             return 0
         for pid in Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split():
             with contextlib.suppress(ProcessLookupError):
-                os.kill(int(pid), signal.SIGTERM)
-        return self._process.wait(20)
+                os.kill(int(pid), number)
+        status = self._process.wait(20)
+        self._process = None
+        return status
 
 
 @contextlib.contextmanager
-def watch_beside(directory: Path, daemon: Daemon, gpus: SimulatedGpus) -> Iterator[WatchProcess]:
+def watch_beside(directory: Path, daemon: Daemon, gpus: SimulatedGpus, **options: Path) -> Iterator[WatchProcess]:
     """A watcher for as long as the block runs."""
-    process = WatchProcess(directory, daemon, gpus)
+    process = WatchProcess(directory, daemon, gpus, **options)
     try:
         yield process.open()
     finally:

@@ -42,6 +42,7 @@ class FakeDockerd(socketserver.ThreadingUnixStreamServer):
     asked_since: list[str]
     broken: dict[str, str]
     states: dict[str, dict[str, object]]
+    dying: bool
 
 
 class _Handler(socketserver.StreamRequestHandler):
@@ -59,6 +60,8 @@ class _Handler(socketserver.StreamRequestHandler):
                 for event in self.server.events[sent:]:
                     self.wfile.write(json.dumps(event).encode() + b"\n")
                     sent += 1
+            return
+        if self.server.dying:
             return
         name = target.split("/")[2]
         listed = {**self.server.containers, **self.server.broken}
@@ -85,7 +88,7 @@ class _Handler(socketserver.StreamRequestHandler):
 def dockerd(tmp_path: Path) -> Iterator[FakeDockerd]:
     server = FakeDockerd(str(tmp_path / "d.sock"), _Handler)
     server.containers, server.events, server.hang_up, server.asked_since = {}, [], threading.Event(), []
-    server.broken, server.states = {}, {}
+    server.broken, server.states, server.dying = {}, {}, False
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield server
     server.hang_up.set()
@@ -189,6 +192,56 @@ def test_what_happened_while_dockerd_forgot_is_concluded_once_and_said_to_be(doc
     assert sorted(found) == [("destroy", "removed"), ("die", "ended"), ("die", "removed"), ("die", "restarted"), ("start", "restarted")]
     assert said == [("create", "new")]
     assert feed.concluded() == []
+
+
+def test_what_a_dying_dockerd_had_sent_is_told(dockerd: FakeDockerd) -> None:
+    """The events lie in the socket when dockerd does not answer questions about their containers any more."""
+    feed, said = following(dockerd)
+    base = time.time_ns()
+    dockerd.dying = True
+    dockerd.events += [event("start", "aa" * 32, base), event("create", "bb" * 32, base + 1), event("destroy", "bb" * 32, base + 2)]
+    eventually(lambda: len(said) == 3)
+    assert [action for action, _ in said] == ["start", "create", "destroy"]
+    assert {one.id: one.running for one in feed.containers()} == {"aa" * 32: True}
+    dockerd.dying = False
+    dockerd.containers = {"aa" * 32: "train"}
+    dockerd.states = {"aa" * 32: {"Running": True, "StartedAt": "2026-01-01T00:00:00Z"}}
+    reconnect(dockerd, feed, lambda: None)
+    dockerd.events.append(event("die", "aa" * 32, base + 3))
+    eventually(lambda: len(said) == 4)
+    assert said[3] == ("die", "train"), "an end was concluded of what ran on"
+
+
+def test_what_was_concluded_is_told_before_what_came_after_it(dockerd: FakeDockerd) -> None:
+    dockerd.containers = {"cc" * 32: "restarted"}
+    dockerd.states = {"cc" * 32: {"Running": True, "StartedAt": "2026-01-01T00:00:00Z"}}
+    feed, said = following(dockerd)
+
+    def meanwhile() -> None:
+        dockerd.states["cc" * 32] = {"Running": False, "StartedAt": "2026-01-01T00:00:00Z"}
+        dockerd.containers["ee" * 32] = "short"
+        dockerd.states["ee" * 32] = {"Running": False, "StartedAt": "2026-01-02T00:00:00Z"}
+
+    reconnect(dockerd, feed, meanwhile)
+    dockerd.states["cc" * 32] = {"Running": True, "StartedAt": "2026-01-03T00:00:00Z"}
+    now = time.time_ns()
+    dockerd.events += [event("start", "cc" * 32, now), event("destroy", "ee" * 32, now + 1)]
+    eventually(lambda: len(said) == 6)
+    assert said[:2] == [("die", "restarted"), ("start", "restarted")]
+    assert said[2:] == [("create", "short"), ("start", "short"), ("die", "short"), ("destroy", "short")]
+    assert feed.concluded() == []
+
+
+def test_an_event_counts_as_heard_when_it_has_been_told(dockerd: FakeDockerd) -> None:
+    """A watcher that is killed while it tells one leaves it to the next."""
+    heard: list[int] = []
+    feed = DockerFeed(DockerClient(str(dockerd.server_address)), lambda *_: heard.append(feed.heard_nano()), lambda: None)
+    feed.start()
+    eventually(lambda: feed.trouble() == (None, None))
+    base = time.time_ns() + 10**9
+    dockerd.events.append(event("create", ID, base))
+    eventually(lambda: feed.heard_nano() == base)
+    assert heard[0] < base
 
 
 def test_one_container_that_dockerd_cannot_describe_hides_no_other(dockerd: FakeDockerd) -> None:
