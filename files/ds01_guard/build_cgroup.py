@@ -4,11 +4,14 @@
 
 from __future__ import annotations
 
-import json
 import os
-from typing import Any
 
+from ds01.core.oci_json import write_json
 from ds01.core.slice_names import BUILD, ROOT
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def build_cgroup(container_id: str, systemd_cgroup: bool) -> str:
@@ -21,5 +24,5 @@ def write_spec(bundle: str, spec: dict[str, Any]) -> None:
     path = os.path.join(bundle, "config.json")
     temporary = f"{path}.ds01"
     with open(temporary, "w", encoding="utf-8") as stream:
-        json.dump(spec, stream)
+        stream.write(write_json(spec))
     os.replace(temporary, path)

@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 _GLOBAL_WITH_VALUE = ("--root", "--log", "--log-format", "--criu", "--rootless")
 _COMMAND_WITH_VALUE = (
     "--bundle", "-b", "--console-socket", "--pid-file", "--preserve-fds", "--image-path", "--work-path", "--process", "-p",
@@ -14,14 +12,17 @@ _COMMAND_WITH_VALUE = (
 )  # fmt: skip
 
 
-class CommandLine(NamedTuple):
+class CommandLine:
     """``bundle`` is the directory with config.json (runc's default: the working directory)."""
 
-    command: str
-    container_id: str
-    bundle: str
-    log: str | None
-    systemd_cgroup: bool
+    __slots__ = ("bundle", "command", "container_id", "log", "systemd_cgroup")
+
+    def __init__(self, command: str, container_id: str, bundle: str, log: str | None, systemd_cgroup: bool) -> None:
+        self.command = command
+        self.container_id = container_id
+        self.bundle = bundle
+        self.log = log
+        self.systemd_cgroup = systemd_cgroup
 
 
 def parse(arguments: list[str]) -> CommandLine:

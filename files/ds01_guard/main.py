@@ -8,9 +8,9 @@ Settings come from /etc/ds01/guard.json (root's): ``mode`` enforce or observe, `
 
 from __future__ import annotations
 
-import json
 import os
 
+from ds01.core.oci_json import read_json
 from ds01.core.oci_rules import violations
 
 from .build_cgroup import build_cgroup, write_spec
@@ -26,7 +26,7 @@ def load_settings(path: str) -> dict[str, str]:
     """The settings, defaults filled in. Raises ValueError for a key or mode that is not known."""
     try:
         with open(path, encoding="utf-8") as stream:
-            found = json.load(stream)
+            found = read_json(stream.read())
     except FileNotFoundError:
         return dict(_DEFAULTS)
     unknown = sorted(set(found) - set(_DEFAULTS))
@@ -39,7 +39,7 @@ def load_settings(path: str) -> dict[str, str]:
 def check(line: CommandLine, settings: dict[str, str]) -> list[str]:
     """What is wrong with the container that is about to start, one line each. A build step is moved to the build slice first."""
     with open(os.path.join(line.bundle, "config.json"), encoding="utf-8") as stream:
-        spec = json.load(stream)
+        spec = read_json(stream.read())
     facts = facts_for(line.container_id, spec, settings)
     if facts.build:
         spec.setdefault("linux", {})["cgroupsPath"] = build_cgroup(line.container_id, line.systemd_cgroup)
@@ -62,7 +62,7 @@ def refused(arguments: list[str]) -> bool:
     try:
         settings = load_settings(SETTINGS)
         wrong = check(line, settings)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         wrong = [f"the container could not be judged ({type(error).__name__}: {error})"]
     if not wrong:
         return False

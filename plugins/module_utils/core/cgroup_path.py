@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from .slice_names import owner_of_path
+from .slice_owner import owner_of_path
 
 _SCOPE = re.compile(r"/(docker|libpod|cri-containerd|crio|nerdctl)-([0-9a-f]{64})\.scope(?:/|$)")
 _PLAIN = re.compile(r"/([0-9a-f]{64})(?:/|$)")

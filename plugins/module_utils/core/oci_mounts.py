@@ -8,11 +8,13 @@ from below its data directory; a source anywhere else did not come through the g
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from typing import Any
-
+from .exact_text import is_docker_id, number_between
 from .oci_facts import GuardFacts, Violation
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
 
 _KERNEL_MOUNTS = {
     "proc": ("/proc",),
@@ -25,6 +27,13 @@ _KERNEL_MOUNTS = {
 _READ_ONLY = ("sysfs", "cgroup", "cgroup2")
 _PROPAGATION = ("shared", "rshared", "slave", "rslave")
 _INIT = "/sbin/docker-init"
+_OF_A_CONTAINER = {
+    "mounts/shm": "/dev/shm",
+    "resolv.conf": "/etc/resolv.conf",
+    "hostname": "/etc/hostname",
+    "hosts": "/etc/hosts",
+}
+"""What dockerd mounts from a container's own directory, and where."""
 
 
 def _below(path: str, root: str) -> bool:
@@ -46,8 +55,11 @@ def _roots(facts: GuardFacts) -> tuple[str, ...]:
 
 def _of_joined_namespace(source: str, destination: str, facts: GuardFacts) -> bool:
     """What comes along with another container's IPC or network namespace; whose that is, the namespace rule says."""
-    match = re.fullmatch(re.escape(facts.data_root) + r"/containers/[0-9a-f]{64}/(mounts/shm|resolv\.conf|hostname|hosts)", source)
-    return match is not None and destination == {"mounts/shm": "/dev/shm"}.get(match.group(1), f"/etc/{match.group(1)}")
+    containers = f"{facts.data_root}/containers/"
+    if not source.startswith(containers):
+        return False
+    container_id, _, name = source[len(containers) :].partition("/")
+    return is_docker_id(container_id) and destination == _OF_A_CONTAINER.get(name)
 
 
 def _bind_allowed(mount: dict[str, Any], facts: GuardFacts) -> bool:
@@ -56,7 +68,7 @@ def _bind_allowed(mount: dict[str, Any], facts: GuardFacts) -> bool:
         return True
     if destination == _INIT:
         return source.endswith("/docker-init") and source.startswith(("/usr/bin/", "/usr/libexec/", "/usr/local/bin/"))
-    if re.fullmatch(re.escape(facts.data_root) + r"/tmp/safe-mount[0-9]+", source):
+    if number_between(source, f"{facts.data_root}/tmp/safe-mount", "") is not None:
         return True  # where dockerd pins a volume's subpath (moby, volume/safepath)
     if _of_joined_namespace(source, destination, facts):
         return True

@@ -9,20 +9,20 @@ OCI runtime specification, config.md and config-linux.md.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
-from typing import Any
-
+from .exact_text import number_between
 from .oci_facts import DEFAULT_CAPABILITIES, GuardFacts, Violation
 from .oci_mounts import mounts
 from .slice_names import BUILD, NOGPU, claim_slice, is_nogpu_slice, nogpu_slice
 
-Spec = dict[str, Any]
-Rule = Callable[[Spec, GuardFacts], Iterator[Violation]]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any, TypeAlias
+
+    Spec: TypeAlias = dict[str, Any]
+    Rule: TypeAlias = Callable[[Spec, GuardFacts], Iterator[Violation]]
 
 _DEFAULT_DEVICES = frozenset({(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 1), (5, 2)})
-_OWN_PROGRAM = re.compile(r"/proc/\d+/exe", re.ASCII)
-"""How dockerd names itself in a hook: it runs its own program again."""
 _PTS_MAJOR = 136
 _REQUIRED_NAMESPACES = ("ipc", "mount", "network", "pid", "uts")
 _SYSCTLS = ("net.ipv4.ip_unprivileged_port_start", "net.ipv4.ping_group_range")
@@ -164,7 +164,8 @@ def hooks(spec: Spec, facts: GuardFacts) -> Iterator[Violation]:
     for stage, entries in (spec.get("hooks") or {}).items():
         for hook in entries or ():
             path, arguments = str(hook.get("path", "")), hook.get("args") or [""]
-            dockerd = _OWN_PROGRAM.fullmatch(path) is not None and arguments[0] == "libnetwork-setkey"
+            # How dockerd names itself in a hook: it runs its own program again.
+            dockerd = number_between(path, "/proc/", "/exe") is not None and arguments[0] == "libnetwork-setkey"
             if not dockerd and path not in facts.claim.hook_paths:
                 yield Violation("hooks", f"hooks.{stage}", path)
 
