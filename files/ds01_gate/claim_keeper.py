@@ -33,13 +33,13 @@ from ds01.core.refusal import Refusal
 from ds01.docker_upstream import DaemonRefused, DaemonUnavailable, DockerClient, label_filter
 from ds01.mig_remaker import Remaker
 from ds01_gate.audit import Audit, RefusalRate
+from ds01_gate.cdi_notice import UNRESOLVABLE, cdi_pauses
 from ds01_gate.claim_end import ClaimEnd, alive
 from ds01_gate.maintenance import MaintenanceGuard
 from ds01_gate.recorder import Recorder
 from ds01_gate.turn_keeper import TurnKeeper
 
 CLAIM_LABEL = "ds01.claim"
-UNRESOLVABLE = "unresolvable CDI devices"
 # dockerd restores containers at its start before its CDI driver is there, and then says this instead.
 _AUTOMATIC_START_FAILED = (UNRESOLVABLE, 'could not select device driver "cdi"')
 _OWN_GRACE_S = 2.0
@@ -358,11 +358,6 @@ class ClaimKeeper:
                     raise
                 threading.Event().wait(pause)
         return start()
-
-
-def cdi_pauses() -> Iterator[float]:
-    """Seconds to wait before each further try at a start whose CDI device dockerd does not know yet; 3 s together."""
-    yield from (0.02, 0.05, 0.1, 0.2, 0.4, 0.7, 1.5)
 
 
 def moment(text: str) -> float | None:

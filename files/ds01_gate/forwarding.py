@@ -28,7 +28,7 @@ from ds01.core.gate.response_rules import cap_api_header, needs_body, rewrite
 from ds01.core.gate.verdict import Answer, Forward, GrantClaim, OwnImage, Stop
 from ds01.docker_upstream import DaemonUnavailable, Link, Response
 from ds01_gate.archive_upload import Approve
-from ds01_gate.claim_keeper import UNRESOLVABLE, cdi_pauses
+from ds01_gate.cdi_notice import UNRESOLVABLE, cdi_pauses, notice_now, too_early
 from ds01_gate.client_stream import ClientStream
 from ds01_gate.effects import Outcome
 from ds01_gate.streams import Mode, Streams
@@ -117,9 +117,13 @@ class Forwarder:
     def _respond(self, head: RequestHead, verdict: Forward) -> tuple[Response, bytes | None]:
         """The head of dockerd's answer, and its body where that had to be read.
 
-        A start whose CDI device dockerd has not noticed yet is tried again.
+        A start whose CDI device dockerd has not noticed yet is tried again, where the container is still there for it.
         """
-        pauses = cdi_pauses() if any(isinstance(effect, GrantClaim) for effect in verdict.before) else iter(())
+        grant = next((effect for effect in verdict.before if isinstance(effect, GrantClaim)), None)
+        once = grant is not None and grant.removed_on_failure
+        pauses = cdi_pauses() if grant is not None else iter(())
+        if once:
+            threading.Event().wait(notice_now())
         while True:
             link = self._send(head, verdict)
             self._client.wait_for(link.socket, uploading=verdict.stream and head.has_body)
@@ -134,6 +138,8 @@ class Forwarder:
                 return response, text
             if not response.keep:
                 self.close()
+            if grant is not None and once:
+                raise too_early(grant)
             threading.Event().wait(pause)
 
     def _send(self, head: RequestHead, verdict: Forward) -> Link:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ds01_gate.claim_keeper import UNRESOLVABLE
+from ds01_gate.cdi_notice import UNRESOLVABLE
 
 from ansible_collections.ds01.infra.plugins.modules import container_scan
 from ansible_collections.ds01.infra.tests.unit.modules.module_runs import run_module

@@ -15,7 +15,7 @@ import pytest
 from ds01.docker_upstream import DockerClient
 from tests.integration.daemons import wait_until
 from tests.integration.gate.conftest import FULL, STUDENTS
-from tests.integration.gate.gate_process import GPUS, GateProcess
+from tests.integration.gate.gate_process import GPUS, GateProcess, gate_before
 from tests.integration.gate.people import Desk, Wire
 from tests.integration.lab import Person
 
@@ -211,6 +211,20 @@ def test_a_container_that_restarts_by_itself_is_started_with_a_new_claim(alice: 
         root.call("POST", f"/containers/{identity}/start")
     wait_until(lambda: identity in claims(alice.gate), 15, "a claim for the container")
     wait_until(lambda: root.call("GET", f"/containers/{identity}/json")["State"]["Running"], 10, "the container's start")
+
+
+def test_a_container_that_removes_itself_is_told_of_in_words(alice: Desk) -> None:
+    """dockerd does not look where this gate writes, as if it had no time to: what it removes then is not sought again."""
+    gate = alice.gate
+    elsewhere = gate.state / "unwatched"
+    elsewhere.mkdir()
+    with gate_before(gate.lab, gate.daemon, "unwatched", claims=str(elsewhere)) as process:
+        desk = Desk(process, alice.person)
+        done = desk.docker("run", "--rm", "--name", "brief", "--gpus", "1", "busybox", "true")
+        assert done.returncode == 125
+        assert "had not noticed the GPU" in done.stderr and "No such container" not in done.stderr, done.stderr
+        wait_until(lambda: list(elsewhere.glob("ds01-*.json")) == [], 10, "the end of its claim")
+        assert "brief" not in desk.must("ps", "-a")
 
 
 def test_sigterm_lets_requests_end(alice: Desk) -> None:

@@ -249,6 +249,18 @@ def test_an_admin_starts_for_the_owner() -> None:
     assert verdict.before == (GrantClaim("c0123456789ab", 5002, "bob", BOB_ID, "bobs", "all"),)
 
 
+def test_a_start_knows_what_its_failure_would_end() -> None:
+    world = World()
+    made = world.create({"AutoRemove": True, "DeviceRequests": [{"Count": 1, "Capabilities": [["gpu"]]}]})
+    assert isinstance(made, Forward) and made.body is not None
+    body = json.loads(made.body)
+    world.containers[0] = Container(OWN_ID, "mine", body["Labels"], host=body["HostConfig"])
+    verdict = world.ask("POST", "/containers/mine/start")
+    assert isinstance(verdict, Forward)
+    (grant,) = [effect for effect in verdict.before if isinstance(effect, GrantClaim)]
+    assert grant.removed_on_failure
+
+
 def test_an_admin_does_not_start_what_has_no_owner() -> None:
     assert status_of(World().as_(ADMIN).ask("POST", "/containers/stray/start")) == 403
     assert status_of(World().as_(ADMIN).ask("DELETE", "/containers/stray")) == 200

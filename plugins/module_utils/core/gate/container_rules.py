@@ -90,7 +90,8 @@ def start_container(case: Case) -> Forward:
     bridge = (own,) if own.name in joined and case.facts.network(own.name) is None else ()
     claim = found.labels.get(CLAIM_LABEL, "")
     if CLAIM_ID.fullmatch(claim):
-        grant = GrantClaim(claim, uid, user, found.id, found.name, found.labels.get(GPU_LABEL, ""))
+        removed = found.host.get("AutoRemove") is True
+        grant = GrantClaim(claim, uid, user, found.id, found.name, found.labels.get(GPU_LABEL, ""), removed)
         return forward(case, names={"id": found.id}, before=(*bridge, grant), object_id=found.id)
     return forward(case, names={"id": found.id}, before=(*bridge, EnsureSlice(slice_names.nogpu_slice(uid), uid, user)), object_id=found.id)
 

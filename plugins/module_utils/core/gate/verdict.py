@@ -66,7 +66,7 @@ class GrantClaim:
     """Before: devices are chosen and the claim's CDI spec and slice exist. Idempotent: a live claim of the container stays as it is.
 
     Taken back when this request made it and the daemon then answers neither 2xx nor 304. The limits that count are those of ``user``,
-    the owner of the container, who need not be the caller.
+    the owner of the container, who need not be the caller. ``removed_on_failure``: a start of it that fails is its end (``--rm``).
     """
 
     claim_id: str
@@ -75,6 +75,7 @@ class GrantClaim:
     container_id: str
     container_name: str
     request: str
+    removed_on_failure: bool = False
 
 
 @dataclass(frozen=True)
