@@ -170,6 +170,16 @@ def hooks(spec: Spec, facts: GuardFacts) -> Iterator[Violation]:
                 yield Violation("hooks", f"hooks.{stage}", path)
 
 
+def exec_violations(process: object) -> list[Violation]:
+    """What the process of an exec may not bring: capabilities beyond Docker's default set.
+
+    A privileged exec brings all of them (moby, daemon/exec_linux.go); an ordinary one has at most those of its container.
+    """
+    if not isinstance(process, dict) or any(key != "capabilities" and str(key).casefold() == "capabilities" for key in process):
+        return [Violation("exec", "process", "not in the form that containerd writes")]
+    return list(capabilities({"process": process}, GuardFacts("")))
+
+
 RULES: tuple[Rule, ...] = (
     cgroup, no_annotations, capabilities, device_nodes, device_rules, namespaces, mounts, confinement, hooks,
 )  # fmt: skip
