@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from ds01.core.oci_json import read_json
 from ds01.core.oci_rules import exec_violations, violations
+from ds01.core.oci_seccomp import keep_projects
 
 from .bundle import build_cgroup, read_spec, write_spec
 from .command_line import CommandLine, parse
@@ -37,13 +38,17 @@ def load_settings(path: str) -> dict[str, str]:
 
 
 def check(line: CommandLine, settings: dict[str, str]) -> list[str]:
-    """What is wrong with the container that is about to start, one line each. A build step is moved to the build slice first."""
+    """What is wrong with the container that is about to start, one line each. Its spec is written again first.
+
+    Every container loses the requests that leave a project quota; a build step is moved to the build slice too.
+    """
     spec = read_spec(line.bundle)
     facts = facts_for(line.container_id, spec, settings)
+    keep_projects(spec)
     if facts.build:
         spec.setdefault("linux", {})["cgroupsPath"] = build_cgroup(line.container_id, line.systemd_cgroup)
         spec.pop("annotations", None)
-        write_spec(line.bundle, spec)
+    write_spec(line.bundle, spec)
     return [violation.text() for violation in violations(spec, facts)]
 
 
