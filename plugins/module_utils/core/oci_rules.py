@@ -112,11 +112,15 @@ def device_rules(spec: Spec, facts: GuardFacts) -> Iterator[Violation]:
 
 
 def namespaces(spec: Spec, facts: GuardFacts) -> Iterator[Violation]:
-    """Own namespaces, or those of another container of the same person."""
+    """Own namespaces, or those of another container of the same person.
+
+    With cgroup v2 dockerd gives a cgroup namespace, and the gate lets nobody ask for the host's.
+    """
     present = {}
     for entry in _linux(spec).get("namespaces") or ():
         present[entry.get("type")] = entry.get("path") or ""
-    for kind in _REQUIRED_NAMESPACES:
+    persons = facts.uid is not None and facts.unified_cgroups
+    for kind in (*_REQUIRED_NAMESPACES, "cgroup") if persons else _REQUIRED_NAMESPACES:
         if kind not in present:
             yield Violation("namespaces", f"linux.namespaces.{kind}", "missing: the host's would be used")
     for kind, path in present.items():
