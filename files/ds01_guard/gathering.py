@@ -14,6 +14,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+_UNIFIED = "/sys/fs/cgroup/cgroup.controllers"
+"""There only where cgroup v2 is mounted in place of v1 (cgroups(7))."""
+
 
 def _labels(data_root: str, container_id: str) -> dict[str, str]:
     """The labels as dockerd stored them; only root can write there. Raises OSError or ValueError when they can't be read."""
@@ -98,4 +101,5 @@ def facts_for(container_id: str, spec: dict[str, Any], settings: dict[str, str])
         namespace_owner=_namespace_owners(spec),
         data_root=data_root,
         exec_root=exec_root,
+        unified_cgroups=os.path.exists(_UNIFIED),
     )

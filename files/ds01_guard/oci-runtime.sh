@@ -1,8 +1,8 @@
 #!/bin/sh
 # Copyright (c) ds01.infra contributors
 # SPDX-License-Identifier: MIT
-# The default OCI runtime. create and run are checked by the guard; exec is only looked through for the capability that
-# a privileged exec would bring; everything else goes to runc untouched and unslowed.
+# The default OCI runtime. create and run are checked by the guard; exec is looked through for the name of the capability that a
+# privileged exec would bring, and checked where it stands or the file cannot be read; everything else goes to runc untouched and unslowed.
 # The words before the sub-command are runc's global options.
 runtime=/usr/bin/runc
 [ -x "$runtime" ] || runtime=/usr/sbin/runc
@@ -22,7 +22,8 @@ for word in "$@"; do
         exec:--process=*) process=${word#--process=}; break ;;
     esac
 done
-if [ -n "$process" ] && ! [ -e /run/ds01/guard-observe ] && grep -qs '"CAP_SYS_ADMIN"' "$process"; then
-    exec /usr/bin/python3 -I -S "${0%/*}/start.py" --refuse-exec "$runtime" "$@"
+if [ -n "$process" ] && ! [ -e /run/ds01/guard-observe ]; then
+    grep -qs '"CAP_SYS_ADMIN"' "$process"
+    [ $? -eq 1 ] || exec /usr/bin/python3 -I -S "${0%/*}/start.py" --exec "$process" "$runtime" "$@"
 fi
 exec "$runtime" "$@"

@@ -7,8 +7,14 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 
-from ds01_guard.main import refused
+from ds01_guard.main import exec_refused, refused
 
-if refused(sys.argv[1:]):
+arguments = sys.argv[1:]
+if arguments[0] == "--exec":
+    process_file, *arguments = arguments[1:]
+    stop = exec_refused(process_file, arguments)
+else:
+    stop = refused(arguments)
+if stop:
     sys.exit(1)
-os.execv(sys.argv[1], sys.argv[1:])
+os.execv(arguments[0], arguments)

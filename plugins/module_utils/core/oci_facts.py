@@ -41,10 +41,10 @@ class GuardFacts:
     """``uid`` is None for a container without the gate's labels; ``build`` marks a step of an image build.
 
     ``namespace_owner`` maps the path of a namespace to join to the uid whose container it belongs to (None: nobody's).
-    ``data_root`` and ``exec_root`` are dockerd's own directories.
+    ``data_root`` and ``exec_root`` are dockerd's own directories; ``unified_cgroups``: the host has cgroup v2 alone.
     """
 
-    __slots__ = ("build", "claim", "claim_id", "container_id", "data_root", "exec_root", "namespace_owner", "uid")
+    __slots__ = ("build", "claim", "claim_id", "container_id", "data_root", "exec_root", "namespace_owner", "uid", "unified_cgroups")
 
     def __init__(
         self,
@@ -56,6 +56,7 @@ class GuardFacts:
         data_root: str = "/var/lib/docker",
         exec_root: str = "/var/run/docker",
         namespace_owner: Mapping[str, int | None] | None = None,
+        unified_cgroups: bool = False,
     ) -> None:
         self.container_id = container_id
         self.uid = uid
@@ -65,6 +66,7 @@ class GuardFacts:
         self.data_root = data_root
         self.exec_root = exec_root
         self.namespace_owner = namespace_owner or {}
+        self.unified_cgroups = unified_cgroups
 
 
 class Violation:

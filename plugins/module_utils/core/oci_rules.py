@@ -112,11 +112,15 @@ def device_rules(spec: Spec, facts: GuardFacts) -> Iterator[Violation]:
 
 
 def namespaces(spec: Spec, facts: GuardFacts) -> Iterator[Violation]:
-    """Own namespaces, or those of another container of the same person."""
+    """Own namespaces, or those of another container of the same person.
+
+    With cgroup v2 dockerd gives a cgroup namespace, and the gate lets nobody ask for the host's.
+    """
     present = {}
     for entry in _linux(spec).get("namespaces") or ():
         present[entry.get("type")] = entry.get("path") or ""
-    for kind in _REQUIRED_NAMESPACES:
+    persons = facts.uid is not None and facts.unified_cgroups
+    for kind in (*_REQUIRED_NAMESPACES, "cgroup") if persons else _REQUIRED_NAMESPACES:
         if kind not in present:
             yield Violation("namespaces", f"linux.namespaces.{kind}", "missing: the host's would be used")
     for kind, path in present.items():
@@ -168,6 +172,16 @@ def hooks(spec: Spec, facts: GuardFacts) -> Iterator[Violation]:
             dockerd = number_between(path, "/proc/", "/exe") is not None and arguments[0] == "libnetwork-setkey"
             if not dockerd and path not in facts.claim.hook_paths:
                 yield Violation("hooks", f"hooks.{stage}", path)
+
+
+def exec_violations(process: object) -> list[Violation]:
+    """What the process of an exec may not bring: capabilities beyond Docker's default set.
+
+    A privileged exec brings all of them (moby, daemon/exec_linux.go); an ordinary one has at most those of its container.
+    """
+    if not isinstance(process, dict) or any(key != "capabilities" and str(key).casefold() == "capabilities" for key in process):
+        return [Violation("exec", "process", "not in the form that containerd writes")]
+    return list(capabilities({"process": process}, GuardFacts("")))
 
 
 RULES: tuple[Rule, ...] = (

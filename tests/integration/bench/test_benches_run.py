@@ -1,6 +1,6 @@
 # Copyright (c) ds01.infra contributors
 # SPDX-License-Identifier: MIT
-"""The benchmarks of the gate with the least they can do: each operation still works and gets its line."""
+"""The benchmarks of the gate and the guard with the least they can do: each operation still works and gets its line."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.bench import bench_gate, bench_streams
+from tests.bench import bench_gate, bench_guard, bench_streams
 
 BENCHES = Path(__file__).resolve().parent.parent.parent / "bench"
 _ABOVE_TARGET = 1
@@ -27,6 +27,12 @@ def test_bench_gate() -> None:
     assert rows == list(bench_gate.OPERATIONS)
     (gpus,) = [line.split() for line in lines if line[12:23].strip() == "run --gpus"]
     assert float(gpus[8]) > 0, "the wrapper's docker calls were counted"
+
+
+def test_bench_guard() -> None:
+    rows = [line.split() for line in lines_of("bench_guard.py", "--rounds", "1")[1:]]
+    assert [row[0] for row in rows] == list(bench_guard.OPERATIONS)
+    assert all(float(row[2]) > 0 for row in rows)
 
 
 def test_bench_streams() -> None:

@@ -129,8 +129,11 @@ def test_exec_works_but_not_privileged(docker: Docker) -> None:
     assert docker("run", "-d", "--name", "execs", "--network", "none", *OWNED, "busybox", "sleep", "1000")[0] == 0
     try:
         assert docker("exec", "execs", "echo", "inside") == (0, "inside\n")
-        code, output = docker("exec", "--privileged", "execs", "echo", "inside")
-        assert code != 0 and "exec refused" in output
+        for word in ("CAP_SYS_ADMIN", '"CAP_SYS_ADMIN"'):
+            assert docker("exec", "--env", f"X={word}", "execs", "echo", word) == (0, f"{word}\n")
+        for words in (("inside",), ("CAP_SYS_ADMIN",)):
+            code, output = docker("exec", "--privileged", "execs", "echo", *words)
+            assert code != 0 and "exec refused" in output and "CAP_SYS_ADMIN" in output
     finally:
         docker("rm", "-f", "execs")
 

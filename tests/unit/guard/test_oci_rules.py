@@ -151,6 +151,20 @@ def test_one_change_is_found_and_named(rule: str, change: Any) -> None:
     assert [v.rule for v in violations(spec, CPU)] == [rule]
 
 
+def test_with_cgroup_v2_a_persons_container_has_a_cgroup_namespace_of_its_own() -> None:
+    unified = GuardFacts(ID, uid=1001, unified_cgroups=True)
+    spec = clean()
+    assert violations(spec, unified) == []
+    spec["linux"]["namespaces"].remove({"type": "cgroup"})
+    assert [v.where for v in violations(spec, unified)] == ["linux.namespaces.cgroup"]
+    assert violations(spec, CPU) == []
+    spec["linux"]["cgroupsPath"] = f"ds01-nogpu.slice:docker:{ID}"
+    assert violations(spec, GuardFacts(ID, unified_cgroups=True)) == []
+    joined = clean()
+    joined["linux"]["namespaces"][5]["path"] = "/proc/1/ns/cgroup"
+    assert [v.rule for v in violations(joined, unified)] == ["namespaces"]
+
+
 def test_a_namespace_of_the_same_person_may_be_joined_and_no_other() -> None:
     spec = clean()
     spec["linux"]["namespaces"][1]["path"] = "/proc/4711/ns/net"
