@@ -43,6 +43,21 @@ def test_root_of_a_container_is_held_in_the_home_that_it_mounts(as_user: AsUser,
     assert int(lab.must("stat -c %s /home/student1/big-root 2>/dev/null || echo 0")) <= GIB
 
 
+def test_root_of_a_container_can_t_leave_the_project(as_user: AsUser, lab: Account, busybox: str) -> None:
+    """Root of a container owns what it makes there, and an owner may give a file another project: not through the guard."""
+    student = as_user("student1")
+    libraries = "/lib/x86_64-linux-gnu/libe2p.so.2 /lib/x86_64-linux-gnu/libcom_err.so.2 /lib/x86_64-linux-gnu/libc.so.6"
+    student.must(f"mkdir -p leave && cp -L /usr/bin/chattr {libraries} /lib64/ld-linux-x86-64.so.2 leave/")
+    escape = "touch /w/mine && /w/ld-linux-x86-64.so.2 --library-path /w /w/chattr -p 77 /w/mine"
+    project = "lsattr -p /home/student1/leave/mine | awk '{print $1}'"
+    refused = student.run(f"docker run --rm -v ~/leave:/w {busybox} sh -c '{escape}'")
+    assert not refused.ok and "Operation not permitted" in refused.err, refused.text
+    assert lab.must(project) == "2000003101"
+    lab.must(f"{ROOT_DOCKER} run --rm --runtime runc -v /home/student1/leave:/w {busybox} sh -c '{escape}'")
+    assert lab.must(project) == "77", "without the guard nothing keeps it: the refusal was the guard's"
+    student.run("rm -rf leave")
+
+
 def test_the_layer_of_a_container_is_held(as_user: AsUser, busybox: str) -> None:
     student = as_user("student1")
     student.must(f"docker run --rm {busybox} sh -c 'fallocate -l 50M /fits'")
