@@ -54,7 +54,7 @@ class Places:
     fence: str = "/etc/ds01/fence.json"
     mig: str = "/etc/ds01/mig.json"
     events: str = EVENT_LOG
-    observing: str = "/run/ds01/guard-observe"
+    guard: str = "/etc/ds01/guard.json"
     cgroups: str = "/sys/fs/cgroup"
     metrics: str = "http://127.0.0.1:9101/metrics"
     prometheus: str = "http://127.0.0.1:9090"
@@ -116,7 +116,8 @@ class Checks:
     def guard(self) -> list[Finding]:
         """The runtime that dockerd uses for everything."""
         guard = f"{self._at.release}/lib/ds01_guard/oci-runtime.sh"
-        return health_services.guard(self._docker().call("GET", "/info"), guard, os.path.exists(self._at.observing))
+        settings = json_state.read(self._at.guard) or {}
+        return health_services.guard(self._docker().call("GET", "/info"), guard, settings.get("mode", "enforce") == "observe")
 
     def splice(self) -> list[Finding]:
         """The carrier of terminals."""

@@ -119,7 +119,7 @@ class World:
             fence=str(at / "fence.json"),
             mig=str(at / "mig.json"),
             events=str(at / "log" / "events.jsonl"),
-            observing=str(at / "observing"),
+            guard=str(at / "guard.json"),
             cgroups=str(at / "cgroups"),
             metrics=f"{web}/metrics",
             prometheus=web,

@@ -104,7 +104,7 @@ BROKEN: list[tuple[str, str, Level, str, Break]] = [
     ("the gate will not come back", "gate", Level.WARN, "after a reboot", unit("ds01-gate.service", UnitFileState="disabled")),
     ("runc without the guard", "guard", Level.FAIL, "'runc'", info(DefaultRuntime="runc")),
     ("another guard", "guard", Level.FAIL, "/tmp/guard", info(Runtimes={"ds01-guard": {"path": "/tmp/guard"}})),
-    ("the guard only observes", "guard", Level.WARN, "only observes", lambda w: w.put("observing", "")),
+    ("the guard only observes", "guard", Level.WARN, "only observes", lambda w: w.put("guard.json", '{"mode": "observe"}')),
     ("cgroupfs", "guard", Level.FAIL, "in no slice", info(CgroupDriver="cgroupfs")),
     ("containers die with dockerd", "guard", Level.WARN, "live-restore", info(LiveRestoreEnabled=False)),
     ("dockerd is gone", "guard", Level.FAIL, "can't be looked at", lambda w: w.remove("docker.sock")),
