@@ -68,8 +68,8 @@ def _welcome() -> None:
     print(paint(f"Welcome, {limits['user']} (group {limits['group']}).", "bold"))
     _say(
         "You work in containers: each is a small computer of its own, made from an image, with your files mounted into it. "
-        f"You may have {amount(container['count'])} containers, each with up to {amount(container['cpus'])} CPUs and "
-        f"{size(container['memory'])} of memory, and GPU devices worth {amount(gpu['equivalents'])} whole GPUs in all. "
+        f"Your limits: containers at once {amount(container['count'])}; CPUs of each {amount(container['cpus'])}, memory of each "
+        f"{size(container['memory'])}; GPUs in all {amount(gpu['equivalents'])}, where 1 is a whole one and a part counts as its share. "
         "Leave with Ctrl-C whenever you like; Enter takes what stands in brackets."
     )
 

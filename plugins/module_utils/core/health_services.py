@@ -110,7 +110,7 @@ def guard(info: Mapping[str, Any], wanted: str, observing: bool) -> list[Finding
     if path != wanted:
         found.append(fail("guard", f"the runtime ds01-guard is {path}, not {wanted}", site))
     if observing:
-        found.append(warn("guard", "it only observes: nothing is refused", "docker_guard_mode: enforce in the inventory when the trial is over"))
+        found.append(warn("guard", "it only observes: nothing is refused", "docker_guard_mode: enforce in the inventory"))
     if info.get("CgroupDriver") != "systemd":
         found.append(fail("guard", f"dockerd's cgroup driver is {info.get('CgroupDriver')!r}: containers are in no slice", site))
     if not info.get("LiveRestoreEnabled", True):
