@@ -7,7 +7,9 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
+import threading
 from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
 
 import pytest
@@ -34,15 +36,26 @@ class SmallDisk:
 
     @contextlib.contextmanager
     def full(self) -> Iterator[None]:
-        """Not a byte is left while the block runs."""
+        """Not a byte is left while the block runs. What was removed just before may still be open somewhere: its space is taken too."""
         filling = self.path / "filling"
-        with filling.open("wb", buffering=0) as stream, contextlib.suppress(OSError):
-            while stream.write(bytes(4096)):
-                pass
+        with filling.open("wb", buffering=0) as stream:
+            looks_without_room = 0
+            while looks_without_room < 10:
+                looks_without_room = 0 if _filled(stream) else looks_without_room + 1
+                threading.Event().wait(0.02)
         try:
             yield
         finally:
             filling.unlink()
+
+
+def _filled(stream: FileIO) -> int:
+    """Write until there is no room; how many bytes there was room for."""
+    written = 0
+    with contextlib.suppress(OSError):
+        while count := stream.write(bytes(4096)):
+            written += count
+    return written
 
 
 @pytest.fixture(scope="module")
