@@ -20,7 +20,7 @@ def _shell_sees(terminal: Terminal, size: Size) -> None:
 
 def _ctrl_c_ends_only_the_program(terminal: Terminal) -> None:
     """Ctrl-C ends what runs in the foreground inside; the shell goes on and knows how it ended."""
-    # A shell of its own says so: by then it has the foreground. The terminal's shell would say it just before, and Ctrl-C could come between.
+    # A shell of its own says so: by then it has the foreground. The terminal's shell would say it a moment before.
     terminal.type("sh -c 'echo begins $((2 * 21)); sleep 600'")
     terminal.expect("begins 42\n")
     terminal.control("c")
